@@ -1,0 +1,60 @@
+"""Keep what belongs to the chosen orchestrator, under its final name, and say how to go on."""
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+# orchestrator -> the files and folders that only it has, and their names in its project
+KEPT = {
+    "prefect": {
+        "requirements.prefect.in": "requirements.in",
+        "requirements.prefect.txt": "requirements.txt",
+        "requirements-dev.prefect.in": "requirements-dev.in",
+        "requirements-dev.prefect.txt": "requirements-dev.txt",
+        "flows": "flows",
+        "prefect.yaml": "prefect.yaml",
+        "manifests": "manifests",
+    },
+}
+# What tests and linters that ran in the template's own folder leave behind
+LEAVINGS = ("__pycache__", ".pytest_cache", ".ruff_cache")
+
+
+def prune(project: Path, orchestrator: str) -> None:
+    """Remove the other orchestrators' files, and give this one's their names."""
+    kept = KEPT[orchestrator]
+    for names in KEPT.values():
+        for name in names.keys() - kept.keys():
+            remove(project / name)
+    for name, final in kept.items():
+        if name != final and (project / name).exists():
+            (project / name).rename(project / final)
+    for parent, folders, _ in os.walk(project):
+        for name in folders:
+            if name in LEAVINGS:
+                remove(Path(parent, name))
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in LEAVINGS]
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def next_commands(project: Path, caller: Path) -> str:
+    folder = project.relative_to(caller) if project.is_relative_to(caller) else project
+    return (
+        "\nNext:\n"
+        f"  cd {shlex.quote(str(folder))}\n"
+        "  make demo                        # the pipeline, for real, on a local SkyPilot\n"
+        "  cp .env.example .env && make run # the pipeline on your infra"
+    )
+
+
+if __name__ == "__main__":
+    here = Path.cwd()
+    prune(here, "{{ cookiecutter.orchestrator | toml }}")
+    print(next_commands(here, Path(os.environ.get("PWD", here.parent)).resolve()))

@@ -1,0 +1,57 @@
+"""The bake matrix: every orchestrator on every kind of infra, with and without GPUs, parses and lints; SkyPilot reads its tasks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import tree
+
+from answers import ORCHESTRATORS
+from bake import bake
+
+ON = [
+    ("k8s", "H100:1"),
+    ("k8s/kind-sky", "none"),
+    ("slurm/local", "H100:1"),
+    ("aws/us-east-1", "A100-80GB:8"),
+    ("gcp", "none"),
+    ("azure/eastus/1", "T4:1"),
+]
+MATRIX = [pytest.param(orchestrator, infra, accelerator) for orchestrator in ORCHESTRATORS for infra, accelerator in ON]
+
+
+def run(project: Path, *command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=project, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("orchestrator", "infra", "accelerator"), MATRIX)
+def test_its_tasks_ask_for_what_was_answered(template: Path, tmp_path: Path, orchestrator: str, infra: str, accelerator: str) -> None:
+    project = bake({"orchestrator": orchestrator, "infra": infra, "accelerator": accelerator}, tmp_path, template)
+    tasks = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in (project / "tasks").glob("*.yaml")}
+    assert set(tasks) == {"data_preprocessing", "train", "eval"}
+    for name, task in tasks.items():
+        resources: dict[str, Any] = task["resources"]
+        assert resources["infra"] == infra
+        wanted = None if name == "data_preprocessing" or accelerator == "none" else accelerator
+        assert resources.get("accelerators") == wanted
+    rendered = {name: text for name, text in tree(project).items() if name.endswith((".yaml", ".toml", ".md", ".example"))}
+    assert [name for name, text in rendered.items() if b"{{ cookiecutter" in text or b"{%" in text] == []
+
+
+@pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
+def test_it_is_clean_in_style_and_types(template: Path, tmp_path: Path, orchestrator: str) -> None:
+    project = bake({"orchestrator": orchestrator}, tmp_path, template)
+    run(project, "ruff", "check", "--no-cache", ".")
+    run(project, "ruff", "format", "--no-cache", "--check", ".")
+    run(project, "basedpyright", "--level", "error", "--pythonpath", sys.executable)
+
+
+@pytest.mark.parametrize(("infra", "accelerator"), [("gcp", "none"), ("slurm/local", "A100-80GB:8")])
+def test_its_task_tests_pass_on_other_answers_too(template: Path, tmp_path: Path, infra: str, accelerator: str) -> None:
+    run(bake({"infra": infra, "accelerator": accelerator}, tmp_path, template), "pytest", "-q", "tests/test_tasks.py")
