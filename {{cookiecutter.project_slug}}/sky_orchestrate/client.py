@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -70,11 +70,11 @@ class Client:
             status, info = await self._in_thread(common.check_server_healthy, self.endpoint)
             if status.value == "needs_auth":
                 raise errors.EndpointRefused(f"SkyPilot at {self.endpoint} wants credentials; set SKYPILOT_SERVICE_ACCOUNT_TOKEN")
-            user = (info.user or {}).get("name", "")
-            return Server(version=str(info.version), api_version=int(info.api_version), user=user)
+            user: dict[str, Any] = info.user or {}
+            return Server(version=str(info.version), api_version=int(info.api_version), user=str(user.get("name") or ""))
 
     @asynccontextmanager
-    async def launching(self) -> AsyncIterator[None]:
+    async def launching(self) -> AsyncGenerator[None, None]:
         async with self._launches:
             yield
 
@@ -182,6 +182,9 @@ class Client:
             sdk = await self._module("sky.client.sdk")
             with translated(f"following job {job_id} on {cluster_name}", self.endpoint):
                 return await follow_stream(lambda out: sdk.tail_logs(cluster_name, job_id, follow, output_stream=out), on_line)
+        except (errors.LaunchError, errors.RequestLost):
+            # Somebody's `sky down` cancels the log's own request, and a restarted server forgets it: the stream ended without a verdict.
+            return None
         finally:
             self._streams += 1
 

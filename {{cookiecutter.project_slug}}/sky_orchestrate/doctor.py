@@ -96,13 +96,14 @@ def _read(path: Path, settings: Settings) -> tuple[Finding, Wish | None]:
 
 def _loaded(path: Path, settings: Settings) -> TaskSpec:
     """The task with something in place of what each run gives it; whether the bucket is there is a finding of its own."""
-    given: dict[str, dict[str, str]] = {"envs": {}, "secrets": {}}
+    envs: dict[str, str] = {}
+    secrets: dict[str, str] = {}
     while True:
         try:
-            return load_task(path, settings=replace(settings, bucket=settings.bucket or "file:///"), **given)
+            return load_task(path, settings=replace(settings, bucket=settings.bucket or "file:///"), envs=envs, secrets=secrets)
         except errors.MissingValue as error:
             block, _, name = error.field.partition(".")
-            given[block][name] = "given"
+            (envs if block == "envs" else secrets)[name] = "given"
 
 
 def _accelerators(said: Any) -> list[tuple[str, float]]:

@@ -52,7 +52,8 @@ class Following:
         """The job's terminal status. Raises SkyClusterLost, SkyQueuedTimeout, SkyRunTimeout and EndpointError kinds."""
         while True:
             contenders: list[Any] = [self._log_verdict(), self._cluster_lost(), self._limit_reached()]
-            if not self._submitted.found:
+            # Reading a queue costs the server seconds; the delivery whose job is the lower one need not.
+            if not self._submitted.found and not self._submitted.first:
                 contenders.append(self._double(submission))
             ended = await first(*contenders)
             if ended is JobStatus.CANCELLED and not self._submitted.found:

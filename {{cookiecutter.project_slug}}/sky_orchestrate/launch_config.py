@@ -6,11 +6,12 @@ import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sky_orchestrate.task import TaskSpec
 
-_URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# A URL, or what SkyPilot still has to put a secret into.
+_NOT_LOCAL = re.compile(r"[a-z][a-z0-9+.-]*://|skypilot:|\$", re.IGNORECASE)
 
 
 def launch_config(task: TaskSpec, *, job_name: str, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def launch_config(task: TaskSpec, *, job_name: str, labels: Mapping[str, str]) -
     if task.root is not None:
         _take_paths_from(task.root, config)
     if labels:
-        resources = config.get("resources") or {}
+        resources: dict[str, Any] = config.get("resources") or {}
         config["resources"] = {**resources, "labels": {**(resources.get("labels") or {}), **labels}}
     return config
 
@@ -28,12 +29,16 @@ def launch_config(task: TaskSpec, *, job_name: str, labels: Mapping[str, str]) -
 def _take_paths_from(root: Path, config: dict[str, Any]) -> None:
     if isinstance(config.get("workdir"), str):
         config["workdir"] = _absolute(root, config["workdir"])
-    for target, source in (config.get("file_mounts") or {}).items():
-        if isinstance(source, str):
-            config["file_mounts"][target] = _absolute(root, source)
-        elif isinstance(source, dict) and isinstance(source.get("source"), str):
-            source["source"] = _absolute(root, source["source"])
+    mounts: dict[str, Any] = config.get("file_mounts") or {}
+    for target, mounted in mounts.items():
+        if not isinstance(mounted, dict):
+            mounts[target] = _absolute(root, mounted)
+        elif "source" in mounted:
+            mounted["source"] = _absolute(root, cast("dict[str, Any]", mounted)["source"])
 
 
-def _absolute(root: Path, path: str) -> str:
-    return path if _URL.match(path) else str((root / Path(path).expanduser()).resolve())
+def _absolute(root: Path, path: Any) -> Any:
+    """A mount's source is a path or URL, or a list of them."""
+    if isinstance(path, list):
+        return [_absolute(root, one) for one in cast("list[Any]", path)]
+    return path if not isinstance(path, str) or _NOT_LOCAL.match(path) else str((root / Path(path).expanduser()).resolve())

@@ -41,7 +41,7 @@ def lay_bucket(config: Config, settings: Settings, source: str) -> None:
     envs: dict[str, str | None] = config.get("envs", {})
     if bucket.NAME in envs and not envs[bucket.NAME] and settings.bucket:
         name, store = bucket.name_and_store(settings.bucket)
-        envs[bucket.NAME] = name or None
+        envs[bucket.NAME] = name or envs[bucket.NAME]
         if bucket.STORE_TYPE in envs and name:
             envs[bucket.STORE_TYPE] = store
     if bucket.URL not in envs:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Stop:
         return self._user
 
     @contextmanager
-    def listening(self, running: asyncio.Future[Any]) -> Iterator[None]:
+    def listening(self, running: asyncio.Future[Any]) -> Generator[None, None, None]:
         loop = asyncio.get_running_loop()
         heard = {signal.SIGINT: lambda: self._interrupt(running), signal.SIGTERM: running.cancel, signal.SIGHUP: running.cancel}
         # Windows has no such handlers: there KeyboardInterrupt ends the process, and the cluster takes itself down.

@@ -16,6 +16,9 @@ from sky_orchestrate.task import TaskSpec
 
 T = TypeVar("T")
 
+# A launch that a restart of the server cut off leaves a cluster that counts as up and has no queue; told so often, another launch mends it.
+_UNREADY = 3
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -28,10 +31,14 @@ class Placement:
 
 @dataclass(frozen=True)
 class Submitted:
-    """Our job on the cluster. `found` says that an earlier attempt submitted it; `started_at` is in Unix seconds."""
+    """Our job on the cluster. `found` says that an earlier attempt submitted it; `started_at` is in Unix seconds.
+
+    `first`: no job came between the look at the queue and ours, so that ours is the lowest of its name.
+    """
 
     job_id: int
     found: bool = False
+    first: bool = False
     succeeded: bool = False
     started_at: float | None = None
 
@@ -66,7 +73,8 @@ class Submission:
             if await self._others_run(jobs):
                 continue
             try:
-                return Submitted(await self._submit(cluster, jobs))
+                job_id = await self._submit(cluster, jobs)
+                return Submitted(job_id, first=job_id <= max((job.id for job in jobs), default=0) + 1)
             except (errors.AmbiguousSubmission, errors.RequestLost, errors.EndpointUnreachable) as error:
                 if time.monotonic() > give_up:
                     raise
@@ -86,6 +94,7 @@ class Submission:
     async def _settled(self) -> tuple[Cluster | None, Sequence[Job]]:
         """The cluster and its queue, once nothing is being done to it; no cluster where there is none that runs."""
         name = self._place.cluster
+        unready = 0
         while True:
             requests = await ask(self._pace, lambda: self._client.active_requests(name))
             for request in requests:
@@ -102,7 +111,8 @@ class Submission:
             except errors.ClusterGone:
                 # The record may outlive its cluster (autodown, preemption): the infra itself is asked, which mends the record.
                 refreshed = await ask(self._pace, lambda: self._client.cluster(name, refresh=True))
-                if refreshed is None or not refreshed.up:
+                unready += 1
+                if refreshed is None or not refreshed.up or unready == _UNREADY:
                     return refreshed, ()
                 await asyncio.sleep(jitter(self._pace.retry, 2 * self._pace.retry))
 

@@ -6,7 +6,7 @@ The names are those of sky.exceptions, requests, aiohttp and urllib3 as SkyPilot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from sky_orchestrate import errors
@@ -77,7 +77,7 @@ def translate(error: BaseException, doing: str, endpoint: str) -> errors.SkyOrch
 
 
 @contextmanager
-def translated(doing: str, endpoint: str) -> Iterator[None]:
+def translated(doing: str, endpoint: str) -> Generator[None, None, None]:
     """Let only our errors out. Cancellation passes as it is."""
     try:
         yield

@@ -69,6 +69,7 @@ class FakeCluster:
     labels: dict[str, str]
     status: str = "INIT"
     exists: bool = True
+    ready: bool = True
     autodown: int | None = None
     launched_at: float = field(default_factory=time.time)
     jobs: list[FakeJob] = field(default_factory=list)
@@ -191,7 +192,7 @@ class FakeSky:
                 raise errors.SkyNoCapacity("no resources available")
             cluster.exists, cluster.autodown = True, idle_minutes
             await asyncio.sleep(self._server.speed.launch)
-            cluster.status = "UP"
+            cluster.status, cluster.ready = "UP", True
             request.ended.set_result(self._start(cluster, job_name, config, task))
 
         return await self._sent("launch", cluster_name, work)
@@ -335,7 +336,7 @@ class FakeSky:
 
     def _up(self, name: str) -> FakeCluster:
         cluster = self._server.clusters.get(name)
-        if cluster is None or not cluster.exists or cluster.status != "UP":
+        if cluster is None or not cluster.exists or not cluster.ready or cluster.status != "UP":
             raise errors.ClusterGone(f"Cluster {name!r} does not exist or is not up.")
         return cluster
 

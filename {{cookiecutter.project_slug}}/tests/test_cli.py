@@ -19,11 +19,19 @@ from sky_orchestrate import errors, invocation
 from sky_orchestrate.client import Client
 from sky_orchestrate.cluster import Server
 from sky_orchestrate.result import Pace
+from sky_orchestrate.settings import load_settings
 from tests.fake_sky import FakeServer
 
 ROOT = Path(__file__).resolve().parent.parent
 cli = importlib.import_module("sky_orchestrate.__main__")
 QUICK = Pace(retry=0.01, poll=(0.01, 0.02), health=(0.01, 0.02), lost_after=0.5, lost_poll=0.05, teardown=2)
+
+
+@pytest.fixture(autouse=True)
+def another_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this project's .env says, here there is none."""
+    run_state = "SKY_ORCHESTRATE_RUN_STATE"
+    monkeypatch.setattr(cli, "load_settings", lambda: load_settings({run_state: os.environ.get(run_state, "")}, root=tmp_path))
 
 
 @pytest.fixture
@@ -180,8 +188,6 @@ def test_the_reaper_asks_the_orchestrators_function(
 @pytest.mark.parametrize("named", ["", "no_such_module:state", "json:no_such_function", "json"])
 def test_a_run_state_that_is_not_there_is_one_line(call: Call, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKY_ORCHESTRATE_RUN_STATE", named)
-    if not named:
-        monkeypatch.setattr("sky_orchestrate.settings._pyproject", lambda path: ({"name": "project"}, {}))
     code, _, err = call("reap")
     assert code == 2
     assert "run_state" in err
@@ -220,10 +226,14 @@ def test_every_error_has_its_code(error: errors.SkyOrchestrateError, code: int) 
 _PROCESS = """
 import importlib, sys
 from sky_orchestrate.result import Pace
+from sky_orchestrate.settings import load_settings
 from tests.fake_sky import FakeServer, Speed
-main = importlib.import_module("sky_orchestrate.__main__").main
+from pathlib import Path
+from sky_orchestrate.settings import load_settings
+cli = importlib.import_module("sky_orchestrate.__main__")
+cli.load_settings = lambda: load_settings({}, root=Path(sys.argv[3]).parent)
 server = FakeServer(Speed(second=1, down=float(sys.argv[1])))
-code = main(sys.argv[2:], connect=lambda settings: server.client(), pace=Pace(retry=0.05, poll=(0.05, 0.1), teardown=10))
+code = cli.main(sys.argv[2:], connect=lambda settings: server.client(), pace=Pace(retry=0.05, poll=(0.05, 0.1), teardown=10))
 print("left:", server.left)
 sys.exit(code)
 """

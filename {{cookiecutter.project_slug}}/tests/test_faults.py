@@ -12,6 +12,7 @@ from sky_orchestrate import errors, naming
 from sky_orchestrate.result import Limits, Pace
 from sky_orchestrate.teardown import Teardowns, tear_down
 from tests.contract import FAST, Attempt, FakeWorld, attempt, task
+from tests.fake_sky import FakeCluster
 
 
 def cluster_of(tries: Attempt) -> str:
@@ -48,6 +49,15 @@ async def test_rule_01_a_down_under_way_is_awaited_before_a_launch(fake: FakeWor
     await tries.with_options(keep=False).run(task("exit 0"))
     await going_down
     assert [entry.split()[0] for entry in fake.server.log if entry.split()[0] in ("launch", "down")] == ["launch", "down", "launch", "down"]
+
+
+async def test_rule_11_a_cluster_whose_launch_a_restart_cut_off_is_launched_again(fake: FakeWorld) -> None:
+    tries = attempt(fake, "fault")
+    # Its machine is up, and it takes no job: its runtime was never set up.
+    fake.server.clusters[cluster_of(tries)] = FakeCluster(cluster_of(tries), {}, status="UP", ready=False)
+    assert (await tries.run(task("echo done"))).status == "SUCCEEDED"
+    assert len(fake.server.submissions) == 1
+    assert fake.server.left == []
 
 
 async def test_rule_01_a_cluster_lost_between_attempts_is_launched_again(fake: FakeWorld) -> None:

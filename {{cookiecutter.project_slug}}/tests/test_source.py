@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,8 @@ def test_only_https_ssh_and_file_are_fetched(url: str) -> None:
     ],
 )
 def test_a_url_with_credentials_is_refused_and_not_repeated(settings: Settings, url: str) -> None:
-    for given in ({"yaml_path": "a.yaml", "base_path": url}, {"yaml_text": f"workdir: {{url: '{url}'}}\nrun: x\n"}):
+    both: list[dict[str, Any]] = [{"yaml_path": "a.yaml", "base_path": url}, {"yaml_text": f"workdir: {{url: '{url}'}}\nrun: x\n"}]
+    for given in both:
         with pytest.raises(TaskFileError) as told:
             load_task(settings=settings, **given)
         assert "GIT_TOKEN" in str(told.value)
@@ -309,7 +311,7 @@ class _Server(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         pass
 
 
@@ -325,7 +327,7 @@ def server() -> Iterator[tuple[str, type[_Server]]]:
 
 
 def test_a_repository_that_wants_a_login_is_told_with_what_to_set(server: tuple[str, type[_Server]]) -> None:
-    with pytest.raises(TaskFileError, match="no access to the repository.*GIT_TOKEN") as told:
+    with pytest.raises(TaskFileError, match=r"no access to the repository.*GIT_TOKEN") as told:
         source.checkout(server[0], "main", NO_ACCESS)
     assert not told.value.retryable
 
@@ -343,7 +345,7 @@ def test_a_token_goes_to_https_alone_and_no_command_line_shows_it(
     server: tuple[str, type[_Server]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TaskFileError):
-        source.checkout(server[0], "main", Access(token="hunter2"))  # noqa: S106
+        source.checkout(server[0], "main", Access(token="hunter2"))
     assert not any("Authorization" in headers for headers in server[1].headers_seen)
     seen: list[tuple[list[str], dict[str, str]]] = []
 
@@ -353,9 +355,9 @@ def test_a_token_goes_to_https_alone_and_no_command_line_shows_it(
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(TaskFileError) as told:
-        source.checkout("https://host/repository", "main", Access(token="hunter2"))  # noqa: S106
+        source.checkout("https://host/repository", "main", Access(token="hunter2"))
     ((command, environ),) = seen
-    assert "hunter2" not in " ".join(command) + str(told.value) + repr(Access(token="hunter2"))  # noqa: S106
+    assert "hunter2" not in " ".join(command) + str(told.value) + repr(Access(token="hunter2"))
     assert environ["GIT_CONFIG_KEY_0"] == "http.https://host/.extraHeader"
     assert environ["GIT_CONFIG_VALUE_0"].startswith("Authorization: Basic ")
 

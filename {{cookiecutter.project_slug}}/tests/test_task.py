@@ -12,6 +12,7 @@ import pytest
 
 from sky_orchestrate import fields
 from sky_orchestrate.errors import SkyJobFailed, TaskFileError
+from sky_orchestrate.launch_config import launch_config
 from sky_orchestrate.settings import Settings
 from sky_orchestrate.task import TaskSpec, load_task
 
@@ -108,8 +109,9 @@ def test_the_table_of_fields_is_skypilots_own() -> None:
     from sky.skylet import constants
     from sky.utils import schemas
 
-    assert set(fields.TASK) == set(schemas.get_task_schema()["properties"])
-    resources = schemas.get_resources_schema()["properties"]
+    task: Any = schemas.get_task_schema()
+    assert set(fields.TASK) == set(task["properties"])
+    resources: Any = schemas.get_resources_schema()["properties"]
     assert set(fields.RESOURCES) == set(resources)
     assert set(fields.ONE_RESOURCE) == set(resources["any_of"]["items"]["properties"])
     assert fields.CLOUDS == constants.ALL_CLOUDS
@@ -126,7 +128,8 @@ def test_the_types_are_skypilots_own() -> None:
         own = {kinds[name] for name in ([named] if isinstance(named, str) else named)}
         return own.union(*(types(one) for choice in ("anyOf", "oneOf") for one in schema.get(choice, [])))
 
-    for table, schema in ((fields.TASK, schemas.get_task_schema()), (fields.RESOURCES, schemas.get_resources_schema())):
+    both: Any = ((fields.TASK, schemas.get_task_schema()), (fields.RESOURCES, schemas.get_resources_schema()))
+    for table, schema in both:
         for name, known in table.items():
             theirs = types(schema["properties"][name])
             assert set(known) == theirs | ({int} if float in theirs else set()), name
@@ -164,7 +167,8 @@ def test_a_file_names_itself_where_it_has_no_name(settings: Settings) -> None:
 
 
 def test_exactly_one_of_path_and_text_is_given(settings: Settings) -> None:
-    for given in ({}, {"yaml_path": "a.yaml", "yaml_text": RUN}):
+    wrong: list[dict[str, Any]] = [{}, {"yaml_path": "a.yaml", "yaml_text": RUN}]
+    for given in wrong:
         with pytest.raises(TaskFileError, match="exactly one"):
             load_task(settings=settings, **given)
 
@@ -220,7 +224,8 @@ def test_envs_are_laid_over_the_tasks_own_as_text(settings: Settings) -> None:
 
 def test_envs_reach_paths_before_launch(settings: Settings) -> None:
     (settings.root / "data").mkdir()
-    yaml_text = f"envs: {{FOLDER: data, BUCKET: b}}\nfile_mounts: {{'/in/$FOLDER': '${{FOLDER}}', /b: {{source: 's3://$BUCKET', mode: MOUNT}}}}\n{RUN}"
+    mounts = "{'/in/$FOLDER': '${FOLDER}', /b: {source: 's3://$BUCKET', mode: MOUNT}}"
+    yaml_text = f"envs: {{FOLDER: data, BUCKET: b}}\nfile_mounts: {mounts}\n{RUN}"
     task = text(settings, yaml_text, base_path=".")
     assert task.config["file_mounts"] == {"/in/data": "data", "/b": {"source": "s3://b", "mode": "MOUNT"}}
 
@@ -364,7 +369,7 @@ def test_errors_survive_pickling_as_orchestrators_do_it() -> None:
         TaskFileError("a.yaml", "run", "is wrong", "be right"),
         SkyJobFailed(cluster_name="c", job_id=1, status="FAILED", exit_code=3, log_tail=["x"]),
     ):
-        again = pickle.loads(pickle.dumps(error))  # noqa: S301
+        again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
@@ -376,3 +381,21 @@ def test_the_tasks_of_this_project_are_right(settings: Settings) -> None:
         task = load_task(path, settings=Settings(root, "x", "x", bucket="s3://ours"))
         assert task.root == root
         assert task.config["envs"]["DATA_BUCKET_URL"] == "s3://ours"
+
+
+def test_local_paths_are_absolute_at_launch_alone(settings: Settings) -> None:
+    for name in ("a", "b"):
+        (settings.root / name).mkdir()
+    mounts = "{/a: ./a, /s3: 's3://x', /m: {name: m, source: [a, 'b']}, /n: {name: n}, /t: '$TOKEN/x'}"
+    task = text(settings, f"workdir: a\nsecrets: {{TOKEN: x}}\nfile_mounts: {mounts}\n{RUN}", base_path=".")
+    config = launch_config(task, job_name="job", labels={"owner": "x"})
+    root = settings.root.resolve()
+    assert config["workdir"] == str(root / "a")
+    assert config["file_mounts"] == {
+        "/a": str(root / "a"),
+        "/s3": "s3://x",
+        "/m": {"name": "m", "source": [str(root / "a"), str(root / "b")]},
+        "/n": {"name": "n"},
+        "/t": "$TOKEN/x",
+    }
+    assert task.config["workdir"] == "a"
