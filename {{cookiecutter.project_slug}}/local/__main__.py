@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 
 from local import lifecycle, slurm
 from local.place import LocalError, find_place, remember
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m local", description="A real SkyPilot on a real Slurm of this machine, with pretended GPUs, in .local/.")
+    description = "A real SkyPilot on a real Slurm of this machine, with pretended GPUs, in .local/."
+    parser = argparse.ArgumentParser(prog="python -m local", description=description)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="start what is not running; returns at once when all is well")
     commands.add_parser("down", help="stop it and remove every process and file of it")
@@ -37,8 +39,7 @@ def _restart() -> int:
     return _report(lifecycle.restart)
 
 
-def _report(action: object) -> int:
-    assert callable(action)
+def _report(action: Callable[[], str]) -> int:
     began = time.monotonic()
     print(f"local SkyPilot is up at {action()} ({time.monotonic() - began:.0f} s)")
     return 0

@@ -11,7 +11,7 @@ from local.place import LocalError
 
 DEFAULT = {"H100": 4}
 _NAME_AND_COUNT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)[\"']?(?:\s*:\s*([0-9]+(?:\.[0-9]+)?))?")
-_FIELD = re.compile(r"(\s*(?:-\s+)?)accelerators\s*:(.*)")
+_FIELD = re.compile(r"\baccelerators\s*:\s*(\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^]]*\]|[^,}]*)")
 
 
 def wanted(project: Path) -> dict[str, int]:
@@ -28,15 +28,21 @@ def asked_for(task: str) -> list[tuple[str, int]]:
     lines = [line.split(" #")[0].rstrip() for line in task.splitlines()]
     found: list[tuple[str, int]] = []
     for number, line in enumerate(lines):
-        if not (field := _FIELD.fullmatch(line)):
-            continue
-        value, indent = field[2], len(field[1])
-        for below in lines[number + 1 :]:
-            if below.strip() and len(below) - len(below.lstrip()) <= indent - (below.lstrip().startswith("- ")):
-                break
-            value += "\n" + below
-        found += [(name.upper(), math.ceil(float(count or 1))) for name, count in _NAME_AND_COUNT.findall(value)]
+        for field in _FIELD.finditer(line):
+            value = field[1] or _indented(lines[number + 1 :], field.start())
+            found += [(name.upper(), math.ceil(float(count or 1))) for name, count in _NAME_AND_COUNT.findall(value)]
     return [(name, count) for name, count in found if name not in ("NONE", "NULL") and count]
+
+
+def _indented(lines: list[str], indent: int) -> str:
+    """The block below a field; a list's items may stand as far left as the field itself."""
+    block: list[str] = []
+    for line in lines:
+        text = line.lstrip()
+        if text and len(line) - len(text) <= indent - text.startswith("- "):
+            break
+        block.append(line)
+    return "\n".join(block)
 
 
 def _extra(text: str) -> dict[str, int]:

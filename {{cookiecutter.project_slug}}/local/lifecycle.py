@@ -55,7 +55,7 @@ def restart(project: Path = PROJECT) -> str:
 
 
 def is_up(place: Place, memory: Memory) -> bool:
-    names = [*slurm.daemons(memory.gpus), "sshd", "api"]
+    names = [*slurm.daemons(memory.gpus), "sshd", "api", *(["stem"] if runtime.prefork() else [])]
     return all(processes.running(place, name) for name in names) and server.healthy(memory.ports["api"])
 
 
@@ -77,10 +77,12 @@ def _start(place: Place, wanted: Mapping[str, int], memory: Memory | None) -> Me
     if slurm.configure(place, memory.gpus, memory.ports):
         for name in reversed(slurm.daemons(memory.gpus)):
             processes.stop(place, name)
+        server.forget_nodes(place)
     slurm.start(place, memory.gpus, memory.ports)
     login.start(place)
     server.start(place, memory.ports["api"], environment)
     server.wait(place, memory.ports["api"])
+    runtime.start(place, environment)
     server.warm_up(place, memory.ports["api"])
     _write_env(place, memory)
     return memory
@@ -123,7 +125,7 @@ def _forget_connections(place: Place) -> None:
     own = place.folder / "home" / ".sky" / "user_hash"
     users |= {own.read_text().strip()} if own.exists() else set()
     for user in users:
-        folder = Path("/tmp") / f"sky_ssh_{user}"  # noqa: S108
+        folder = Path("/tmp") / f"sky_ssh_{user}"
         for path in [*folder.glob("*/"), folder]:
             try:
                 path.rmdir()

@@ -5,6 +5,7 @@ The session gets its home folder and Slurm's configuration from sshd (SetEnv), s
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shlex
@@ -18,11 +19,11 @@ from local.place import LocalError, Place
 
 # What the API server and jobs take over from the caller: how the network is reached, and in which language and time zone.
 _PASSED = (
-    "LANG", "LC_ALL", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS",
-    "PIP_CONFIG_FILE", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE", "UV_PYTHON_INSTALL_MIRROR",
-)  # fmt: skip
-
+    *("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("PIP_CERT", "PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
+    *("UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_PYTHON_INSTALL_MIRROR"),
+)
 _HERE = Path(__file__).resolve().parent
 _SCRIPTS = {"ssh": "bin", "uv": "bin", "sbatch": "bin", "scancel": "bin", "task_prolog": "etc", "keeper": "etc"}
 
@@ -64,7 +65,8 @@ def configure(place: Place, uv: str, port: int) -> None:
     shutil.copy(etc / "id.pub", etc / "authorized_keys")
     (etc / "sshd_config").write_text(_sshd_config(place, port, environment(place, uv)))
     (etc / "ssh_config").write_text("Host *\n    GlobalKnownHostsFile /dev/null\n    UserKnownHostsFile /dev/null\n")
-    (etc / "settings").write_text(f"SSH={shlex.quote(machine.program('ssh'))} UV={shlex.quote(uv)} UV_CACHE={shlex.quote(uv_cache(uv))}\n")
+    settings = {"SSH": machine.program("ssh"), "UV": uv, "UV_CACHE": uv_cache(uv), "TERMINAL": "yes" if _may_open_terminals() else ""}
+    (etc / "settings").write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
     for name, folder in _SCRIPTS.items():
         _install(_HERE / "shell" / name, place.base / folder / name)
     profile = f'export PATH="{place.base}/bin:$PATH" TMPDIR="{place.base}/tmp"\n'
@@ -119,6 +121,21 @@ def _account_is_locked() -> bool:
         return False
     name = pwd.getpwuid(os.getuid()).pw_name
     return any(entry.startswith(f"{name}:!") for entry in entries)
+
+
+def _may_open_terminals() -> bool:
+    """Whether a terminal has the owner and group that sshd wants, or that it may change them; not so without root in some sandboxes."""
+    if os.geteuid() == 0:
+        return True
+    group = next((entry.gr_gid for entry in grp.getgrall() if entry.gr_name == "tty"), os.getgid())
+    try:
+        ends = os.openpty()
+    except OSError:
+        return False
+    owned = os.fstat(ends[1])
+    for end in ends:
+        os.close(end)
+    return (owned.st_uid, owned.st_gid) == (os.getuid(), group)
 
 
 def _install(source: Path, target: Path) -> None:

@@ -44,7 +44,7 @@ def install_packages() -> bool:
         return False
     command = f"sudo apt-get install -y {' '.join(missing)}"
     if not shutil.which("apt-get"):
-        raise LocalError(f"the local SkyPilot needs Debian or Ubuntu (missing here: {', '.join(missing)}): see local/Dockerfile for any other system")
+        raise LocalError(f"the local SkyPilot needs Debian or Ubuntu ({', '.join(missing)} is missing): elsewhere, see local/Dockerfile")
     root = [] if os.geteuid() == 0 else _sudo()
     if root is None:
         raise LocalError(f"packages are missing and there is no root or sudo to install them: {command}")
@@ -71,8 +71,9 @@ def find_uv(place: Place) -> str:
     for candidate in candidates:
         if candidate and _is_program(Path(candidate)):
             return str(Path(candidate).resolve())
-    script = place.folder.parent / "local" / "uv.sh"
-    done = subprocess.run([str(script), "python", "-q", "find", "--no-project"], cwd=place.folder.parent, capture_output=True, text=True, check=False)
+    project = place.folder.parent
+    bootstrap = [str(project / "local" / "uv.sh"), "--version"]
+    done = subprocess.run(bootstrap, cwd=project, capture_output=True, text=True, check=False)
     if _is_program(Path(str(candidates[-1]))):
         return str(candidates[-1])
     reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -58,8 +58,8 @@ def find_place(project: Path = PROJECT) -> Place:
     folder = project.resolve() / ".local"
     if len(os.fsencode(folder)) <= _LONGEST_BASE and re.fullmatch(r"[A-Za-z0-9._/+-]+", str(folder)):
         return Place(folder, folder)
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108
-    above = runtime if os.access(runtime, os.W_OK) and len(str(runtime)) < 20 else Path("/tmp")  # noqa: S108
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")
+    above = runtime if os.access(runtime, os.W_OK) and len(str(runtime)) < 20 else Path("/tmp")
     return Place(folder, above / f"sky-local-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}")
 
 

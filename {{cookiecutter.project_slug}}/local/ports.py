@@ -11,7 +11,7 @@ from local.place import LocalError
 
 PREFERRED = {"api": 46600, "ssh": 12600, "slurmctld": 16900, "slurmd": 16950}
 # Held until this process ends: two projects that start at once do not choose the same port.
-_claims: list[socket.socket] = []
+_claims: dict[int, socket.socket] = {}
 
 
 def choose(names: Sequence[str], remembered: Mapping[str, int], *, taken: Set[int] = frozenset()) -> dict[str, int]:
@@ -52,13 +52,15 @@ def free(port: int) -> bool:
 
 def _claim(port: int) -> bool:
     """Free, and nobody else's choice: a name in the kernel's abstract namespace, which leaves no file."""
-    if not free(port):
+    if port in _claims or not free(port):
         return False
+    if port in _claims:
+        return True
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         claim.bind(f"\0sky-local-port-{port}")
     except OSError:
         claim.close()
         return False
-    _claims.append(claim)
+    _claims[port] = claim
     return True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import sqlite3
 import subprocess
 import time
 import urllib.request
@@ -28,6 +31,8 @@ slurm:
       tmpdir: {base}/tmp
 """
 
+_FREE = "Region,Zone,PricePerVCPU,PricePerMemoryGB,AcceleratorName,PricePerAccelerator\n,,0.0,0.0,,0.0\n"
+
 
 def build(place: Place, uv: str) -> None:
     """The environment, exactly as requirements.txt locks it; kept while that stays the same."""
@@ -39,7 +44,7 @@ def build(place: Place, uv: str) -> None:
     environment = {**_caller(), "UV_NATIVE_TLS": "1", "UV_SYSTEM_CERTS": "1", "UV_NO_PROGRESS": "1"}
     for command in (
         [uv, "venv", "-q", "--python", machine.server_python(), str(place.venv)],
-        [uv, "pip", "sync", "-q", "--require-hashes", "--python", str(place.venv / "bin" / "python"), str(_SOURCES)],
+        [uv, "pip", "sync", "-q", "--compile-bytecode", "--require-hashes", "--python", str(place.venv / "bin" / "python"), str(_SOURCES)],
     ):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -55,7 +60,7 @@ def configure(place: Place) -> None:
     (catalog / "slurm").mkdir(parents=True, exist_ok=True)
     # Without these SkyPilot asks the internet for names of GPUs.
     shutil.copy(_HERE / "accelerators.csv", catalog / "common" / "accelerators.csv")
-    (catalog / "slurm" / "pricing.csv").write_text("Region,Zone,PricePerVCPU,PricePerMemoryGB,AcceleratorName,PricePerAccelerator\n,,0.0,0.0,,0.0\n")
+    (catalog / "slurm" / "pricing.csv").write_text(_FREE)
     (sky / "config.yaml").write_text(_CONFIG.format(base=place.base))
 
 
@@ -107,6 +112,9 @@ def pack_wheel(place: Place) -> None:
             for path in sorted((packages / folder).rglob("*")):
                 if path.is_file() and path.suffix != ".pyc" and "dashboard" not in path.parts:
                     wheel.write(path, path.relative_to(packages))
+    # Dated ahead: SkyPilot builds anew what is older than its package's folders, and these change as Python compiles into them.
+    ahead = time.time() + 10**9
+    os.utime(fresh, (ahead, ahead))
     fresh.replace(target)
 
 
@@ -115,8 +123,16 @@ def warm_up(place: Place, port: int) -> None:
     answer = _call(port, "/api/get?request_id=skypilot-server-on-boot-check", seconds=120)
     if "lurm" not in str(answer.get("return_value")):
         raise LocalError(f"SkyPilot does not accept the local Slurm: see {place.folder}/log/api.log")
-    refresh = urllib.request.Request(f"http://127.0.0.1:{port}/status", json.dumps({"refresh": "AUTO"}).encode(), {"Content-Type": "application/json"})
-    _open(refresh, 30).close()
+    body = json.dumps({"refresh": "AUTO"}).encode()
+    _open(urllib.request.Request(f"http://127.0.0.1:{port}/status", body, {"Content-Type": "application/json"}), 30).close()
+
+
+def forget_nodes(place: Place) -> None:
+    """SkyPilot remembers for half an hour which GPUs Slurm has; after a change it shall ask."""
+    cache = place.home / ".sky" / "kv_cache.db"
+    if cache.exists():
+        with contextlib.closing(sqlite3.connect(cache, timeout=10)) as database, database:
+            database.execute("DELETE FROM kv_cache WHERE key LIKE 'slurm:%'")
 
 
 def _call(port: int, path: str, *, seconds: float = 2) -> dict[str, Any]:
@@ -130,6 +146,4 @@ def _open(request: urllib.request.Request, seconds: float) -> Any:
 
 
 def _caller() -> dict[str, str]:
-    import os
-
     return {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}

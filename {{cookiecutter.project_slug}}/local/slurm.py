@@ -8,9 +8,8 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from local import machine, processes
 from local.place import LocalError, Place
@@ -44,8 +43,9 @@ def configure(place: Place, gpus: Mapping[str, int], ports: Mapping[str, int]) -
     for node in here:
         for number in range(node.count):
             (place.base / "gpus" / f"{node.gpu}-{number}").touch()
+    gres = "NodeName={node.name} Name=gpu Type={node.gpu} File={base}/gpus/{node.gpu}-[0-{last}]\n"
     files = {
-        "gres.conf": "".join(f"NodeName={node.name} Name=gpu Type={node.gpu} File={place.base}/gpus/{node.gpu}-[0-{node.count - 1}]\n" for node in here),
+        "gres.conf": "".join(gres.format(node=node, base=place.base, last=node.count - 1) for node in here),
         "cgroup.conf": _cgroup_conf(),
         "slurm.conf": _slurm_conf(place, here, ports["slurmctld"]),
     }
@@ -98,8 +98,7 @@ def _ready(place: Place, count: int) -> bool:
     return len(states) == count and all(state in ("idle", "mix", "alloc", "comp") for state in states)
 
 
-def _wait(ready: object, what: str, place: Place, log: str, seconds: float = 30) -> None:
-    assert callable(ready)
+def _wait(ready: Callable[[], bool], what: str, place: Place, log: str, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
@@ -155,11 +154,7 @@ ReturnToService=2
 SlurmdTimeout=0
 # Jobs start and end as fast as Slurm can.
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=5
-KillWait=2
+KillWait=5
 {described}
 PartitionName={PARTITION} Nodes=ALL Default=YES MaxTime=7-00:00:00 State=UP
 """
-
-
-def job_files(place: Place) -> Path:
-    return place.base / "home" / ".sky_clusters"
