@@ -7,12 +7,12 @@ flow run's state, so that is read: when a task is cancelled, and every few secon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,9 @@ import anyio
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
-from prefect.states import State
 
 from flows.run_identity import RunIdentity
 from sky_orchestrate.settings import load_settings
@@ -86,10 +85,9 @@ class CancelWatch:
 
     async def _look(self) -> bool:
         if not self.cancelled:
-            try:
+            # Prefect's API may be away for a while: that is no verdict.
+            with contextlib.suppress(Exception):
                 self.cancelled = await self._state_says_so()
-            except Exception:  # noqa: BLE001, S110  # Prefect's API may be away for a while: that is no verdict
-                pass
         return self.cancelled
 
     async def _state_says_so(self) -> bool:
@@ -101,7 +99,7 @@ class CancelWatch:
 _watches: dict[str, CancelWatch] = {}
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def watched(run: RunIdentity, caller: Caller) -> AsyncIterator[CancelWatch]:
     """Cancel the current step when the run's user cancels it. One poll serves all steps of a run."""
     watch = _watches.setdefault(run.id, CancelWatch(run))
@@ -124,7 +122,7 @@ async def watched(run: RunIdentity, caller: Caller) -> AsyncIterator[CancelWatch
                 watch.poller.cancel()
 
 
-async def take_down_rest(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+async def take_down_rest(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  # Prefect passes it by name
     """An `on_cancellation` hook: what is left of the run goes down, also where its process was killed. Runs in the runner's process.
 
     In a process of its own, since SkyPilot's SDK is for one endpoint per process.

@@ -19,7 +19,7 @@ from sky_orchestrate.client import connect
 from sky_orchestrate.errors import SkyOrchestrateError
 from sky_orchestrate.settings import Settings, load_settings
 
-LOCAL, LEFT = "local SkyPilot", "nothing left running"
+LOCAL, PREFECT, LEFT = "local SkyPilot", "Prefect", "nothing left running"
 STEPS = ("data_preprocessing", "train", "eval")
 GO_ON = (
     ("make ui", "Prefect's web page; this run is at {page}"),
@@ -34,7 +34,7 @@ class DemoFailed(Exception):
 
 
 def main() -> int:
-    screen = Screen(Console(), (LOCAL, *STEPS, LEFT))
+    screen = Screen(Console(), (LOCAL, PREFECT, *STEPS, LEFT))
     try:
         with screen:
             page, result = _demo(screen)
@@ -55,10 +55,9 @@ def _demo(screen: Screen) -> tuple[str, dict[str, Any]]:
     screen.end(LOCAL, f"at {endpoint}")
     settings = _use_local_skypilot()
     page, result = _run_pipeline(screen)
-    screen.begin(LEFT)
     asyncio.run(_assert_nothing_left(settings, [step["cluster_name"] for step in result["steps"].values()]))
     screen.end(LEFT, "neither SkyPilot nor Slurm knows of a cluster or a job of this run")
-    screen.say(f"the pipeline ran in {time.monotonic() - began:.0f} s, this machine's own start included", style="bold green")
+    screen.say(f"all that took {time.monotonic() - began:.0f} s", style="bold green")
     return page, result
 
 
@@ -74,7 +73,7 @@ def _use_local_skypilot() -> Settings:
 
 
 def _run_pipeline(screen: Screen) -> tuple[str, dict[str, Any]]:
-    screen.note("starting Prefect")
+    screen.begin(PREFECT)
     # Prefect reads its settings as it is imported.
     from prefect.settings import PREFECT_UI_URL
 
@@ -97,7 +96,7 @@ def _log_to(screen: Screen) -> None:
 
 
 class _Records(logging.Handler):
-    """A step begins with its first record, and ends with Prefect's own word on its state."""
+    """A step begins with its first record and ends with Prefect's own word on its state; then only clusters are waited for."""
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(logging.INFO)
@@ -105,10 +104,13 @@ class _Records(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         step, message = str(getattr(record, "task_run_name", "")), record.getMessage()
+        self._screen.end(PREFECT)
         if step in STEPS:
             self._screen.begin(step)
             if message.startswith("Finished in state"):
                 self._screen.end(step)
+                if step == STEPS[-1]:
+                    self._screen.begin(LEFT)
                 return
         self._screen.line(step, message)
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 
@@ -56,9 +56,6 @@ class Screen:
         if step.ended is None:
             step.ended, step.note = time.monotonic(), note
             self._event(f"{name} done in {step.seconds:.0f} s {note}".rstrip())
-
-    def note(self, text: str) -> None:
-        self.line("", text)
 
     def line(self, step: str, text: str) -> None:
         """A line of a log."""

@@ -7,6 +7,7 @@ run is over. Again after a change, this updates what is there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -47,7 +48,14 @@ def crash_silent_runs(slug: str) -> Automation:
             threshold=1,
             within=_SILENCE,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="The run's heartbeats stopped: its process was killed or lost.")],
+        actions=[
+            ChangeFlowRunState(
+                name="Crashed",
+                state=StateType.CRASHED,
+                message="The run's heartbeats stopped: its process was killed or lost.",
+                force=False,
+            )
+        ],
     )
 
 
@@ -57,23 +65,25 @@ async def deploy(worker_dir: Path | None = None) -> None:
     slug = settings.slug
     api = get_current_settings().api.url
     if not api:
-        raise SystemExit("deploying needs a Prefect server that stays up: run `make ui` in another terminal, and set PREFECT_API_URL in .env")
+        raise SystemExit(
+            "deploying needs a Prefect server that stays up: run `make ui` in another terminal, and set PREFECT_API_URL in .env"
+        )
     async with get_client() as client:
         error = await client.api_healthcheck()
         if error is not None:
-            raise SystemExit(f"Prefect at {api} does not answer ({type(error).__name__}): start it with `make ui`, or correct PREFECT_API_URL")
-        try:
+            raise SystemExit(
+                f"Prefect at {api} does not answer ({type(error).__name__}): start it with `make ui`, or correct PREFECT_API_URL"
+            )
+        with contextlib.suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=slug, type="process"))
-        except ObjectAlreadyExists:
-            pass
     names = {"SKY_SLUG": slug, "SKY_WORKER_DIR": str(worker_dir or settings.root)}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    subprocess.run(command, cwd=settings.root, env={**os.environ, **names}, check=True)
-    await _renew(crash_silent_runs(slug))
+    await asyncio.to_thread(subprocess.run, command, cwd=settings.root, env={**os.environ, **names}, check=True)
+    await renew(crash_silent_runs(slug))
     print(f"\nA worker runs them: prefect worker start --pool {slug}")
 
 
-async def _renew(automation: Automation) -> None:
+async def renew(automation: Automation) -> None:
     try:
         there = await Automation.aread(name=automation.name)
     except ValueError:

@@ -17,7 +17,7 @@ VARIABLE = ENDPOINT.lower()
 
 
 async def settings_for(endpoint: str | None) -> Settings:
-    """The settings, at the endpoint of the argument, the environment, the local SkyPilot, the Prefect Variable or .env: the first that has one."""
+    """The settings, at the endpoint of the argument, else the environment, else the local SkyPilot, else the Variable, else .env."""
     settings = load_settings()
     if endpoint or settings.local or os.environ.get(ENDPOINT):
         return settings.at(endpoint)

@@ -64,7 +64,9 @@ def claim(run: RunIdentity, key: RunKey, what: str) -> None:
     Raises DuplicateRunKey where another task of the run has it: both would be one cluster and one job.
     """
     if run.task_run_id != _claims.setdefault((key.run, run.attempt, key.step), run.task_run_id):
-        raise DuplicateRunKey(f"{what} was already started in this flow run with the same task, envs and infra; give each call a `key=` of its own")
+        raise DuplicateRunKey(
+            f"{what} was already started in this flow run with the same task, envs and infra; give each call a `key=` of its own"
+        )
 
 
 class CompletedInThisRun(CachePolicy):
@@ -73,7 +75,7 @@ class CompletedInThisRun(CachePolicy):
     The same call twice within one attempt is no repetition but a mistake, which `claim` tells: it gets no cached result.
     """
 
-    def compute_key(self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any) -> str | None:
+    def compute_key(self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any) -> str | None:  # noqa: ARG002  # CachePolicy's signature
         flow_context = FlowRunContext.get()
         flow_run = flow_context.flow_run if flow_context else None
         if not isinstance(flow_run, FlowRun):

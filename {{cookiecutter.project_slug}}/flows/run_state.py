@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
-from prefect.states import State
 
 from sky_orchestrate.reaper import RunState
 

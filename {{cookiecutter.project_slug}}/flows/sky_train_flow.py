@@ -26,6 +26,7 @@ from flows.run_identity import CompletedInThisRun, current_run
 from flows.scope import current_scope, shared_cluster, sky_teardowns
 from flows.sky_task import sky_task
 from flows.step import Step, retry_can_help
+from sky_orchestrate.errors import SkyOrchestrateError
 from sky_orchestrate.result import Limits
 from sky_orchestrate.runner import RunOptions
 from sky_orchestrate.task import load_task
@@ -136,7 +137,8 @@ async def sky_train_workflow(
         else:
             steps["train"] = await run_sky_task(yaml_path="train.yaml", **common)
             steps["eval"] = await run_sky_task(yaml_path="eval.yaml", **common)
-    return {"accuracy": steps["eval"]["outputs"].get("accuracy"), "steps": steps}
+    told = {name: {what: value for what, value in step.items() if what != "log_tail"} for name, step in steps.items()}
+    return {"accuracy": steps["eval"]["outputs"].get("accuracy"), "steps": told}
 
 
 @flow(name="sky_gpu_workflow", on_cancellation=[take_down_rest], persist_result=True, result_serializer="json")
@@ -180,5 +182,18 @@ async def sky_parallel_workflow(
     return [result for result in results if not isinstance(result, BaseException)]
 
 
+def main() -> None:
+    """Run the pipeline here and now, and say what came out."""
+    try:
+        result = asyncio.run(sky_train_workflow())
+    except SkyOrchestrateError as error:
+        # Prefect has just logged it whole.
+        raise SystemExit(f"error: {str(error).splitlines()[0]}") from None
+    for name, step in result["steps"].items():
+        times = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in step["timings"].items() if seconds is not None)
+        print(f"{name}: {times}")
+    print(f"accuracy: {result['accuracy']}")
+
+
 if __name__ == "__main__":
-    print(asyncio.run(sky_train_workflow()))
+    main()

@@ -1,6 +1,6 @@
 """Decides on the way: GPU or CPU by a parameter, and whether to train on by what the step before put out.
 
-    python -m flows.examples.conditional_workflow
+python -m flows.examples.conditional_workflow
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trains once for each choice of hyperparameters, a few clusters at a time, and ranks them in a table artifact.
 
-    python -m flows.examples.hyperparameter_sweep
+python -m flows.examples.hyperparameter_sweep
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A task on your Kubernetes cluster, whatever infra the project is set to. `sky check kubernetes` tells whether SkyPilot reaches it.
 
-    python -m flows.examples.sky_k8s_example
+python -m flows.examples.sky_k8s_example
 """
 
 from __future__ import annotations

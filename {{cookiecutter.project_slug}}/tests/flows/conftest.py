@@ -5,8 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import FlowRun
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
@@ -18,7 +22,7 @@ from tests.contract import FAST
 from tests.fake_sky import FakeServer, Speed
 
 _TASKS = {
-    "data_preprocessing": "echo preprocess of $RUN_NAME",
+    "data_preprocessing": """echo '::sky-output::{"run_name": "$RUN_NAME"}'""",
     "train": """
         echo training with $LEARNING_RATE
         sleep 1
@@ -79,3 +83,15 @@ def at_once(server: FakeServer) -> int:
     """How many clusters were up or coming up at the same time, at most."""
     steps = {"launch": 1, "down": -1}
     return max(itertools.accumulate(steps.get(line.split(" ", 1)[0], 0) for line in server.log))
+
+
+async def final_state(running: Any) -> State[Any]:
+    """The state that a flow called with `return_state=True` ends in; Prefect's types do not tell that an async one is awaited for it."""
+    return await running
+
+
+async def flow_run_of(state: State[Any]) -> FlowRun:
+    flow_run_id = state.state_details.flow_run_id
+    assert flow_run_id is not None
+    async with get_client() as client:
+        return await client.read_flow_run(flow_run_id)

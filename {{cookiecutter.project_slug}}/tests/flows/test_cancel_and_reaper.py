@@ -24,7 +24,7 @@ from flows.run_state import run_state
 from flows.scope import shared_cluster, sky_teardowns
 from flows.sky_train_flow import run_sky_task
 from tests.fake_sky import FakeServer
-from tests.flows.conftest import order
+from tests.flows.conftest import final_state, flow_run_of, order
 
 SLOW = "tasks/slow.yaml"
 
@@ -37,6 +37,7 @@ async def running(sky: FakeServer) -> None:
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flow runs of these tests count as a deployment's, which somebody starts again."""
+
     async def as_deployed() -> RunIdentity:
         run = await current_run()
         return RunIdentity(run.id, run.flow_runs, run.task_run_id, run.attempt, deployed=True)
@@ -170,9 +171,8 @@ async def test_the_hook_takes_down_what_a_killed_process_left(sky: FakeServer, m
     async def endpoint_given(api_server_endpoint: str) -> None:
         pass
 
-    state = await endpoint_given("http://10.0.0.1:46580", return_state=True)
-    async with get_client() as client:
-        flow_run = await client.read_flow_run(state.state_details.flow_run_id)
+    state = await final_state(endpoint_given("http://10.0.0.1:46580", return_state=True))
+    flow_run = await flow_run_of(state)
     await take_down_rest(endpoint_given, flow_run, Cancelling())
     (command,) = commands
     assert command[1:] == ["-m", "sky_orchestrate", "reap", "--run", str(flow_run.id), "--endpoint", "http://10.0.0.1:46580"]

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.blocks.system import Secret
-from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow_async
 from prefect.runtime import flow_run as current
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from prefect.variables import Variable
+from pydantic import SecretStr
 
 from flows import inputs
 from flows.inputs import ENDPOINT, VARIABLE, settings_for
@@ -25,6 +25,7 @@ from flows.sky_train_flow import run_sky_task
 from sky_orchestrate.errors import DuplicateRunKey, SettingsError, SkyJobFailed, TaskFileError
 from sky_orchestrate.settings import load_settings
 from tests.fake_sky import FakeServer
+from tests.flows.conftest import final_state, flow_run_of
 
 TRAIN = "tasks/train.yaml"
 
@@ -90,7 +91,7 @@ async def test_a_failed_job_is_a_failed_run_after_two_retries(sky: FakeServer) -
     assert failed.value.exit_code == 3
     assert "about to break" in failed.value.log_tail
     assert len(sky.submissions) == 3
-    state = await failing(return_state=True)
+    state = await final_state(failing(return_state=True))
     assert state.is_failed()
 
 
@@ -165,11 +166,10 @@ async def test_a_retry_of_the_flow_run_does_not_repeat_what_completed(sky: FakeS
             raise RuntimeError("after the training")
         return str(current.id)
 
-    state = await breaking(return_state=True)
+    state = await final_state(breaking(return_state=True))
     assert state.is_failed()
     broken["yes"] = False
-    async with get_client() as client:
-        again = await client.read_flow_run(state.state_details.flow_run_id)
+    again = await flow_run_of(state)
     assert await run_flow_async(breaking, flow_run=again) == str(again.id)
     assert len(sky.submissions) == 1
 
@@ -195,7 +195,7 @@ async def test_a_secret_is_nowhere_but_in_the_secrets(
     sky: FakeServer, project: Path, results: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (project / "tasks" / "secret.yaml").write_text("name: secret\nsecrets: {HF_TOKEN: ''}\nrun: |\n  echo ready\n")
-    await Secret(value="hf_sesame").asave("my-token", overwrite=True)
+    await Secret(value=SecretStr("hf_sesame")).asave("my-token", overwrite=True)
     caplog.set_level(logging.DEBUG)
 
     @flow(persist_result=True)
@@ -217,11 +217,13 @@ async def test_a_missing_secret_block_is_told_with_how_to_make_it(sky: FakeServe
     async def without_block() -> None:
         await run_sky_task(yaml_path=TRAIN, secrets={"HF_TOKEN": "no-such-block"})
 
-    with pytest.raises(SettingsError, match="no-such-block.*Blocks"):
+    with pytest.raises(SettingsError, match=r"no-such-block.*Blocks"):
         await without_block()
 
 
-async def test_the_endpoint_is_the_arguments_else_the_environments_else_the_variables(sky: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_endpoint_is_the_arguments_else_the_environments_else_the_variables(
+    sky: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await settings_for(None)).endpoint == "http://127.0.0.1:46580"
     await Variable.aset(VARIABLE, "http://variable:46580", overwrite=True)
     assert (await settings_for(None)).endpoint == "http://variable:46580"
