@@ -17,8 +17,9 @@ help:  ## this list
 setup: .venv/.ready  ## install exactly what the generated project locks into .venv/
 
 .venv/.ready: $(PROJECT)/requirements-dev.prefect.txt
-	@test -x $(PY) || { interpreter=$$("$(UV)" --python) && "$(UV)" venv -q --python "$$interpreter" .venv; }
-	@"$(UV)" pip sync -q --python $(PY) --require-hashes "$<"
+	@test -x $(PY) || { interpreter=$$("$(UV)" --python) && "$(UV)" venv -q --clear --python "$$interpreter" .venv; }
+	@"$(UV)" pip sync -q --compile-bytecode --python $(PY) --require-hashes "$<" || \
+	  { echo "error: packages could not be installed, for the reason above; without a network nothing new can be" >&2; exit 1; }
 	@touch $@
 
 demo: setup  ## bake the default project and run its pipeline for real on a local SkyPilot
@@ -45,7 +46,7 @@ e2e-kubernetes: setup  ## the default project on the Kubernetes that kubeconfig 
 
 bench: setup  ## ratios against the bare sky command line and the guide's own code
 	@$(PY) bake.py $(DEMO) >/dev/null
-	@$(PY) bench/run.py $(DEMO)
+	@$(PY) bench/run.py $(DEMO) $(ARGS)
 
 examples: setup  ## bake examples/ anew
 	@for flavour in $(FLAVOURS); do $(PY) bake.py examples/$$flavour examples/$$flavour/answers.yaml >/dev/null || exit 1; done

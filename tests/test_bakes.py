@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,12 +45,24 @@ def test_its_tasks_ask_for_what_was_answered(template: Path, tmp_path: Path, orc
     assert [name for name, text in rendered.items() if b"{{ cookiecutter" in text or b"{%" in text] == []
 
 
+def test_caches_in_the_templates_folder_are_not_baked(template: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "template"
+    shutil.copytree(template, copy)
+    for name in (".ruff_cache/0.1", "__pycache__", "sky_orchestrate/__pycache__", ".pytest_cache"):
+        folder = copy / "{{cookiecutter.project_slug}}" / name
+        folder.mkdir(parents=True)
+        (folder / "binary").write_bytes(b"\x89{{ no.jinja ")
+    assert tree(bake({}, tmp_path, copy)) == tree(bake({}, tmp_path / "clean", template))
+    assert not list((tmp_path / "sky-train-pipeline").rglob("binary"))
+
+
 @pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
 def test_it_is_clean_in_style_and_types(template: Path, tmp_path: Path, orchestrator: str) -> None:
     project = bake({"orchestrator": orchestrator}, tmp_path, template)
+    (project / ".venv").symlink_to(sys.prefix)
     run(project, "ruff", "check", "--no-cache", ".")
     run(project, "ruff", "format", "--no-cache", "--check", ".")
-    run(project, "basedpyright", "--level", "error", "--pythonpath", sys.executable)
+    run(project, "basedpyright", "--level", "error")
 
 
 @pytest.mark.parametrize(("infra", "accelerator"), [("gcp", "none"), ("slurm/local", "A100-80GB:8")])

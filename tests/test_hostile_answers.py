@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT, Ask, Baked, tree
 
-from answers import QUESTIONS
+from answers import QUESTIONS, markdown
 from bake import bake
 
 if sys.version_info >= (3, 11):
@@ -92,5 +92,7 @@ def assert_parses(project: Path) -> None:
         "SKYPILOT_API_SERVER_ENDPOINT": f'"{recorded["api_server_endpoint"]}"',
         "DATA_BUCKET_URL": f'"{recorded["data_bucket_url"]}"',
     }
-    assert len({line for line in (project / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("# ")}) == 1
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith(f"# {markdown(recorded['project_name'])}\n")
+    assert len(re.findall(r"(?m)^# ", re.sub(r"(?ms)^```.*?^```$", "", readme))) == 1
     assert re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", project.name)

@@ -1,0 +1,114 @@
+"""The session of the e2e tests: one local SkyPilot, one Prefect server, one worker. All processes end with it, after Ctrl-C too."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, LocalSkyPilot
+from tests.e2e.cloud import Cloud
+from tests.e2e.jobs import Job
+from tests.e2e.orchestra import Prefect, Run, serve
+from tests.e2e.processes import PATIENCE, Household
+
+_DEADLINE = 420
+
+
+@pytest.fixture(scope="session")
+def household(local_skypilot: LocalSkyPilot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
+    """Processes that see nothing of the caller's own settings, profiles and homes."""
+    folder = tmp_path_factory.mktemp("e2e")
+    (folder / "home").mkdir()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SKY", "AWS_", "DATA_BUCKET"))}
+    environ = {
+        **clean,
+        "HOME": str(folder / "home"),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+        "SKY_ORCHESTRATE_INFRA": "local",
+    }
+    household = Household(ROOT, folder, environ)
+    # Told to end by `timeout` or CI, as by Ctrl-C: the fixtures still clear up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield household
+    finally:
+        household.end()
+
+
+@pytest.fixture(scope="session")
+def prefect_server(household: Household) -> Iterator[Prefect]:
+    yield from serve(household)
+
+
+@pytest.fixture
+def prefect(prefect_server: Prefect) -> Iterator[Prefect]:
+    """The Prefect server with a worker, and no flow run in hand."""
+    prefect_server.runs.clear()
+    prefect_server.keep_a_worker()
+    yield prefect_server
+    unfinished = [run for run in prefect_server.runs if not run.state.is_final()]
+    for run in unfinished:
+        run.cancel()
+    for run in unfinished:
+        run.verdict(within=90)
+
+
+@pytest.fixture
+def cloud(local_skypilot: LocalSkyPilot) -> Cloud:
+    return Cloud(local_skypilot.endpoint, local_skypilot.slurm_conf)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path)
+
+
+@pytest.fixture
+def run_step(prefect: Prefect) -> Callable[..., Run]:
+    """Start a flow run of one step through the server; a worker takes it."""
+
+    def start(job: Job, *, retries: int = 0, environ: dict[str, str] | None = None, **arguments: Any) -> Run:
+        parameters = {"task_yaml": job.yaml, "retries": retries, "arguments": arguments}
+        return prefect.submit("e2e_step", parameters, environ=environ)
+
+    return start
+
+
+@pytest.fixture(autouse=True)
+def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test outlives its time: a marker `deadline(seconds)`, else seven minutes."""
+
+    def over(*_: object) -> None:
+        raise TimeoutError(f"the test took longer than {seconds:g} s")
+
+    marker = request.node.get_closest_marker("deadline")
+    seconds = (marker.args[0] if marker else _DEADLINE) * PATIENCE
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows what the flow runs logged."""
+    report = yield
+    prefect = getattr(item, "funcargs", {}).get("prefect")
+    if report.when == "call" and report.failed and prefect is not None:
+        for run in prefect.runs:
+            try:
+                report.sections.append((f"flow run {run.id}: {run.state.name}", "\n".join(run.logs)))
+            except Exception as error:
+                report.sections.append((f"flow run {run.id}", f"not to be read: {error}"))
+    return report

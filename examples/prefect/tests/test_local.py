@@ -1,0 +1,415 @@
+"""The local SkyPilot, without starting any of it (test_local_server.py does)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import __main__ as command
+from local import gpus, lifecycle, login, machine, place, ports, processes, runtime, slurm
+from local.place import LocalError, Memory, Place
+
+PORTS = {"api": 46600, "ssh": 12600, "slurmctld": 16900, "slurmd-H100": 16950, "slurmd-A100": 16951}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Place:
+    """A furnished .local/ of a project of its own."""
+    (tmp_path / "tasks").mkdir()
+    found = Place(tmp_path / ".local", tmp_path / ".local")
+    found.make_folders()
+    return found
+
+
+@pytest.fixture
+def marked(here: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that belongs to the folder, and does not heed SIGTERM."""
+    code = (
+        "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.Popen(['sleep', '60']); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env={processes.MARK: str(here.folder), "PATH": "/usr/bin:/bin"})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+# What the node offers
+
+
+@pytest.mark.parametrize(
+    ("task", "asked"),
+    [
+        ("resources:\n  accelerators: H100:1\n", [("H100", 1)]),
+        ("resources: \n  accelerators: 'A100-80GB:8'  # eight\n", [("A100-80GB", 8)]),
+        ("resources:\n  accelerators: {L4: 1, a10g: 2}\n", [("L4", 1), ("A10G", 2)]),
+        ("resources:\n  accelerators: [L4:1, T4]\n", [("L4", 1), ("T4", 1)]),
+        ("resources:\n  accelerators:\n    H200: 8\n    B200: 4\n  cpus: 4\n", [("H200", 8), ("B200", 4)]),
+        ("resources:\n  accelerators:\n  - H200:8\n  - B200:4\n  cpus: 4\n", [("H200", 8), ("B200", 4)]),
+        ("resources:\n  any_of:\n    - accelerators: V100:0.5\n    - accelerators: none\n", [("V100", 1)]),
+        ('resources: {infra: slurm, accelerators: "A100:2", cpus: 4}\n', [("A100", 2)]),
+        ("resources: {accelerators: {L4: 1}, cpus: 4}\n", [("L4", 1)]),
+        ("resources: {accelerators: T4:2, cpus: 4}\n", [("T4", 2)]),
+        ("resources:\n  cpus: 2+\n  # accelerators: H100:1\n", []),
+    ],
+)
+def test_reads_the_accelerators_of_a_task_file(task: str, asked: list[tuple[str, int]]) -> None:
+    assert gpus.asked_for(task) == asked
+
+
+def test_has_four_h100_and_at_least_four_of_whatever_the_tasks_ask_for(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here.folder.parent / "tasks" / "train.yaml").write_text("resources:\n  accelerators: A100:8\n")
+    (here.folder.parent / "tasks" / "eval.yaml").write_text("resources:\n  accelerators: L4:1\n")
+    monkeypatch.setenv("SKY_LOCAL_GPUS", "T4:2, H100:16")
+    assert gpus.wanted(here.folder.parent) == {"H100": 16, "A100": 8, "L4": 4, "T4": 2}
+
+
+def test_names_the_variable_that_lists_gpus_wrongly(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKY_LOCAL_GPUS", "A100=8")
+    with pytest.raises(LocalError, match="SKY_LOCAL_GPUS is 'A100=8', and would be right as NAME:COUNT"):
+        gpus.wanted(here.folder.parent)
+
+
+# Ports
+
+
+def test_a_taken_port_moves_on_to_the_next_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not ports.free(port)
+        assert port < ports.choose(["api"], {"api": port})["api"] < port + 50
+
+
+def test_no_port_is_chosen_twice() -> None:
+    chosen = ports.choose(["slurmd-A", "slurmd-B", "slurmd-C"], {})
+    assert len({*chosen.values()}) == 3
+    assert not {*chosen.values()} & {*ports.choose(["slurmd-D"], {}).values()}
+
+
+def test_a_variable_sets_the_preferred_port_and_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKY_LOCAL_API_PORT", "23456")
+    assert ports.preferred("api") == 23456
+    monkeypatch.setenv("SKY_LOCAL_SLURMD_PORT", "80")
+    with pytest.raises(LocalError, match="SKY_LOCAL_SLURMD_PORT is '80'"):
+        ports.preferred("slurmd-H100")
+
+
+# Where it lies
+
+
+@pytest.mark.parametrize("name", ["a project with spaces", "p" * 120, "projekt-ä"])
+def test_a_deep_or_odd_folder_goes_by_a_short_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    found = place.find_place(tmp_path / name)
+    found.make_folders()
+    assert found.alias is not None
+    try:
+        assert len(str(found.base)) <= 44
+        assert " " not in str(found.base)
+        assert found.alias.resolve() == found.folder
+        assert place.find_place(tmp_path / name) == found
+    finally:
+        found.alias.unlink()
+
+
+def test_a_short_name_that_is_somebody_elses_is_refused(tmp_path: Path) -> None:
+    stranger = tmp_path / "alias"
+    stranger.symlink_to("/elsewhere")
+    with pytest.raises(LocalError, match="is not ours"):
+        Place(tmp_path / ".local", stranger).make_folders()
+
+
+def test_remembers_what_it_chose(here: Place) -> None:
+    kept = Memory(str(here.folder), place.boot_id(), PORTS, {"H100": 4})
+    kept.keep(here)
+    assert place.remember(here) == kept
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"folder": "x"}'])
+def test_a_damaged_memory_is_none(here: Place, text: str) -> None:
+    (here.folder / "state.json").write_text(text)
+    assert place.remember(here) is None
+
+
+@pytest.mark.parametrize("other", [{"folder": "/where/it/was/copied/from"}, {"boot": "before the reboot"}])
+def test_nothing_is_kept_of_a_copied_folder_or_from_before_a_reboot(here: Place, other: dict[str, str]) -> None:
+    (here.home / "old").touch()
+    memory = Memory(**{"folder": str(here.folder), "boot": place.boot_id(), **other}, ports=PORTS)  # pyright: ignore[reportArgumentType]
+    assert lifecycle._usable(here, memory) is None
+    assert not here.home.exists()
+
+
+def test_down_where_nothing_is_up_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    lifecycle.down(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+# Which processes are ours
+
+
+def test_a_pid_file_of_another_process_means_that_ours_is_gone(here: Place) -> None:
+    (here.base / "run" / "api.pid").write_text(f"{os.getpid()} 1 {place.boot_id()}")
+    assert processes.running(here, "api") is None
+    processes.stop(here, "api")
+    assert not (here.base / "run" / "api.pid").exists()
+
+
+def test_starts_a_daemon_knows_it_again_and_stops_it_with_what_is_below_it(here: Place) -> None:
+    processes.start(here, "probe", ["/bin/sh", "-c", "sleep 60 & wait"], {"PATH": "/usr/bin:/bin"})
+    pid = processes.running(here, "probe")
+    assert pid is not None
+    time.sleep(0.3)
+    assert len(processes.ours(here.folder)) == 2
+    processes.stop(here, "probe")
+    assert processes.running(here, "probe") is None
+    assert processes.ours(here.folder) == set()
+
+
+def test_ours_are_those_with_the_folders_mark_and_their_children(here: Place, marked: subprocess.Popen[bytes]) -> None:
+    time.sleep(0.3)
+    found = processes.ours(here.folder)
+    assert marked.pid in found
+    assert len(found) == 2
+    assert processes.ours(here.folder.with_name(".loc")) == set()
+    assert os.getpid() not in found
+
+
+def test_ends_even_what_does_not_heed_sigterm(here: Place, marked: subprocess.Popen[bytes]) -> None:
+    time.sleep(0.3)
+    assert processes.stop_all(here.folder) == set()
+    assert processes._identity(marked.pid) is None
+
+
+# What is written
+
+
+@pytest.fixture
+def packages(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if Slurm and sshd were installed, and the keys made."""
+    monkeypatch.setattr(machine, "program", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(machine, "address", lambda: "127.0.0.1")
+    monkeypatch.setattr(slurm, "version", lambda: (22, 5))
+    monkeypatch.setattr(login, "uv_cache", lambda _: "/cache")
+    for name in ("id", "id.pub", "host"):
+        (here.base / "etc" / name).touch()
+
+
+@pytest.mark.usefixtures("packages")
+def test_slurm_has_a_node_for_each_type_of_gpu(here: Place) -> None:
+    assert slurm.configure(here, {"H100": 4, "A100": 8}, PORTS) is True
+    conf = here.slurm_conf.read_text()
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert f"SlurmUser={user}\n" in conf
+    assert "NodeName=127.0.0.2 " in conf
+    assert "Gres=gpu:a100:8 " in conf
+    assert f"AuthInfo=socket={here.base}/run/munge.sock" in conf
+    assert f"Type=h100 File={here.base}/gpus/h100-[0-3]" in (here.base / "etc" / "gres.conf").read_text()
+    assert len([*(here.base / "gpus").iterdir()]) == 12
+    assert (here.base / "etc" / "munge.key").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.usefixtures("packages")
+def test_slurm_is_left_alone_when_nothing_changes(here: Place) -> None:
+    slurm.configure(here, {"H100": 4}, PORTS)
+    assert slurm.configure(here, {"H100": 4}, PORTS) is False
+    assert slurm.configure(here, {"H100": 4, "A100": 8}, PORTS) is True
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_login_gets_a_home_of_its_own_and_the_way_to_the_network(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    login.configure(here, "/opt/uv bin/uv", 12600)
+    config = (here.base / "etc" / "sshd_config").read_text()
+    assert f'"HOME={here.home}"' in config
+    assert '"HTTPS_PROXY=http://proxy:3128"' in config
+    assert "hidden" not in config
+    assert "Port 12600\nListenAddress 127.0.0.1\n" in config
+    assert os.access(here.base / "bin" / "ssh", os.X_OK)
+    assert "UV='/opt/uv bin/uv'" in (here.base / "etc" / "settings").read_text()
+
+
+@pytest.mark.usefixtures("packages")
+def test_skypilots_shared_connections_stay_in_the_folder(here: Place) -> None:
+    login.configure(here, "/usr/bin/uv", 12600)
+    (here.base / "etc" / "settings").write_text("SSH=echo\n")
+    asked = [str(here.base / "bin" / "ssh"), "-o", "ControlPath=/tmp/sky_ssh_1234/__default__/%C", "-T", "user@127.0.0.1", "a  b"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert said == f"-F {here.base}/etc/ssh_config -o ControlPath={here.base}/run/%C -T user@127.0.0.1 a  b\n"
+
+
+# What the machine must have
+
+
+def test_missing_packages_without_root_or_sudo_are_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "missing_packages", lambda: ["slurm-wlm", "munge"])
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: "/usr/bin/apt-get" if name == "apt-get" else None)
+    with pytest.raises(LocalError, match=r"^[^\n]*: sudo apt-get install -y slurm-wlm munge$"):
+        machine.install_packages()
+
+
+def test_nothing_is_installed_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "missing_packages", list[str])
+    assert machine.install_packages() is False
+
+
+def test_a_host_name_that_does_not_resolve_is_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> str:
+        raise socket.gaierror(name)
+
+    monkeypatch.setattr(socket, "gethostbyname", unknown)
+    with pytest.raises(LocalError, match=r"does not resolve: echo '127\.0\.1\.1 "):
+        machine.address()
+
+
+def test_a_version_managers_stand_in_is_not_uv(here: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shim = tmp_path / "uv"
+    shim.write_text("#!/bin/sh\necho uv 1.0\n")
+    shim.chmod(0o755)
+    real = here.folder.parent / ".uv" / "bin" / "uv"
+    real.parent.mkdir(parents=True)
+    shutil.copy("/bin/true", real)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(machine, "_packaged_uv", lambda: None)
+    assert machine.find_uv(here) == str(real)
+
+
+# The command
+
+
+def test_status_of_what_is_not_up_is_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "find_place", lambda: place.find_place(tmp_path))
+    assert command.main(["status"]) == 1
+    assert capsys.readouterr().out == "local SkyPilot is not up: make local-up\n"
+
+
+def test_what_goes_wrong_is_one_line_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> str:
+        raise LocalError("no room")
+
+    monkeypatch.setattr(lifecycle, "up", fail)
+    assert command.main(["up"]) == 1
+    assert capsys.readouterr().err == "error: no room\n"
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("up", "down", "stop", "restart", "status"))
+
+
+# The interpreter of a cluster
+
+
+@pytest.fixture
+def cluster(here: Place) -> Iterator[Path]:
+    """A cluster's runtime folder with a server of interpreters, which has imported nothing."""
+    folder = here.base / "runtime"
+    (folder / ".sky").mkdir(parents=True)
+    python = folder / "python"
+    source = (Path(runtime.__file__).parent / "prefork.py").read_text()
+    source = re.sub(r"_SERVER = \(.*?\n\)", "_SERVER = ()", source, flags=re.DOTALL)
+    python.write_text(f"#!{sys.executable} -IS\n{source}")
+    python.chmod(0o755)
+    server = subprocess.Popen([sys.executable, "-u", str(python), "--serve", str(folder / ".sky")], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not (folder / ".sky" / "python.sock").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    try:
+        yield folder
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _python(cluster: Path, *arguments: str) -> list[str]:
+    return [str(cluster / "python"), *arguments]
+
+
+def _surroundings(cluster: Path, **more: str) -> dict[str, str]:
+    return {"SKY_RUNTIME_DIR": str(cluster), "PATH": "/usr/bin:/bin", **more}
+
+
+def test_a_fork_has_its_callers_arguments_environment_folder_and_files(cluster: Path, tmp_path: Path) -> None:
+    code = "# from sky\nimport os, sys; print(sys.argv, os.environ['COLOUR'], os.getcwd(), sys.stdin.read(), os.getppid() != os.getpid())"
+    done = subprocess.run(
+        _python(cluster, "-u", "-c", code, "one", "two"),
+        env=_surroundings(cluster, COLOUR="blue"),
+        cwd=tmp_path,
+        input="asked",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"['-c', 'one', 'two'] blue {tmp_path} asked True\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("sys.exit(3)", 3), ("os._exit(7)", 7), ("os.kill(os.getpid(), 9)", -9), ("1 / 0", 1), ("pass", 0)]
+)
+def test_a_caller_ends_as_its_fork_does(cluster: Path, code: str, expected: int) -> None:
+    done = subprocess.run(
+        _python(cluster, "-c", f"# from sky\nimport os, sys; {code}"),
+        env=_surroundings(cluster),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expected
+    assert ("ZeroDivisionError" in done.stderr) == (code == "1 / 0")
+
+
+def test_a_signal_reaches_the_fork(cluster: Path) -> None:
+    code = "# from sky\nimport signal, sys, time; signal.signal(15, lambda *_: sys.exit(5)); print('ready', flush=True); time.sleep(60)"
+    caller = subprocess.Popen(_python(cluster, "-c", code), env=_surroundings(cluster), stdout=subprocess.PIPE)
+    assert caller.stdout
+    assert caller.stdout.readline() == b"ready\n"
+    caller.terminate()
+    assert caller.wait(10) == 5
+
+
+def test_a_fork_ends_with_its_caller_and_so_do_its_children(cluster: Path) -> None:
+    code = "# from sky\nimport os, subprocess, time; print(os.getpid(), subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    caller = subprocess.Popen(_python(cluster, "-c", code), env=_surroundings(cluster), stdout=subprocess.PIPE)
+    assert caller.stdout
+    pids = [int(pid) for pid in caller.stdout.readline().split()]
+    caller.kill()
+    caller.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() and processes._identity(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_without_a_server_the_real_interpreter_runs(cluster: Path) -> None:
+    (cluster / ".sky" / "python.sock").unlink()
+    done = subprocess.run(
+        _python(cluster, "-c", "# from sky\nprint(__name__)"), env=_surroundings(cluster), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "__main__\n"
+
+
+def test_the_server_ends_when_its_cluster_is_gone(cluster: Path) -> None:
+    pid = int(subprocess.check_output(_python(cluster, "-c", "# from sky\nimport os; print(os.getppid())"), env=_surroundings(cluster)))
+    shutil.rmtree(cluster / ".sky")
+    deadline = time.monotonic() + 10
+    while processes._identity(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
