@@ -79,11 +79,11 @@ async def deploy(worker_dir: Path | None = None) -> None:
     names = {"SKY_SLUG": slug, "SKY_WORKER_DIR": str(worker_dir or settings.root)}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     await asyncio.to_thread(subprocess.run, command, cwd=settings.root, env={**os.environ, **names}, check=True)
-    await _renew(crash_silent_runs(slug))
+    await renew(crash_silent_runs(slug))
     print(f"\nA worker runs them: prefect worker start --pool {slug}")
 
 
-async def _renew(automation: Automation) -> None:
+async def renew(automation: Automation) -> None:
     try:
         there = await Automation.aread(name=automation.name)
     except ValueError:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.place import Place, boot_id
@@ -19,7 +19,8 @@ _RENAMED = ("munged", "slurmctld", "slurmd", "slurmstepd", "ssh", "sshd", "sshd-
 
 
 def start(place: Place, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Start a daemon of ours in the background; its output goes to log/NAME.log."""
+    """Start a daemon of ours in the background, after what an earlier one left; its output goes to log/NAME.log."""
+    stop(place, name)
     with (place.base / "log" / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             list(command),
@@ -30,6 +31,7 @@ def start(place: Place, name: str, command: Sequence[str], environment: Mapping[
             env={**environment, MARK: str(place.folder)},
             start_new_session=True,
         )
+    process.returncode = 0  # it is not for this process to wait for
     _pid_file(place, name).write_text(_identity(process.pid) or "")
 
 
@@ -44,23 +46,24 @@ def running(place: Place, name: str) -> int | None:
 
 
 def stop(place: Place, name: str, *, grace: float = 5) -> None:
-    """Stop one daemon and the processes below it."""
+    """Stop one daemon and the processes below it, or what a killed one left of them."""
     pid = running(place, name)
-    if pid is not None:
-        family = _below({pid})
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+    family = _session(place.folder, name) | (_below({pid}) if pid else set())
+    if pid:
+        _kill({pid}, signal.SIGTERM)
         _wait_gone({pid}, grace)
-        _kill(family, signal.SIGKILL)
-        _wait_gone(family, grace)
+    _kill(family, signal.SIGKILL)
+    _wait_gone(family, grace)
     _pid_file(place, name).unlink(missing_ok=True)
 
 
 def ours(folder: Path) -> set[int]:
-    """Every living process that belongs to this folder: by its mark, by the files it holds open, or by a parent of ours."""
+    """Every living process that belongs to this folder: by its mark, by the files it holds open, or by a parent or daemon of ours."""
     spared = _above(os.getpid())
-    marked = {pid for pid in _pids() if pid not in spared and _belongs(pid, folder)}
-    return _below(marked) - spared
+    found = {pid for pid in _pids() if pid not in spared and _belongs(pid, folder)}
+    for path in (folder / "run").glob("*.pid"):
+        found |= _session(folder, path.stem)
+    return _below(found) - spared
 
 
 def stop_all(folder: Path, *, patience: float = 30) -> set[int]:
@@ -72,6 +75,18 @@ def stop_all(folder: Path, *, patience: float = 30) -> set[int]:
         _wait_gone(found, 1.5)
         number = signal.SIGKILL
     return found
+
+
+def _session(folder: Path, name: str) -> set[int]:
+    """What a daemon left when it was killed: the rest of its session, with its log still open."""
+    try:
+        leader, _, boot = (folder / "run" / f"{name}.pid").read_text().split()
+    except (OSError, ValueError):
+        return set()
+    if boot != boot_id():
+        return set()
+    sessions = {pid: fields[3] for pid in _pids() if (fields := _stat(pid)) and fields[0] != "Z"}
+    return {pid for pid, session in sessions.items() if session == leader and _holds_open(pid, folder)}
 
 
 def _pid_file(place: Place, name: str) -> Path:
@@ -103,18 +118,22 @@ def _belongs(pid: int, folder: Path) -> bool:
             return False
         if f"{MARK}={folder}".encode() in (proc / "environ").read_bytes().split(b"\0"):
             return True
-        if (proc / "exe").readlink().name.removesuffix(" (deleted)") not in _RENAMED:
-            return False
-        inside = f"{folder}/"
-        return any(str(target).startswith(inside) for target in _links(proc / "fd"))
+        return (proc / "exe").readlink().name.removesuffix(" (deleted)") in _RENAMED and _holds_open(pid, folder)
     except OSError:
         return False
 
 
-def _links(folder: Path) -> Iterable[str]:
-    for entry in os.listdir(folder):
-        with contextlib.suppress(OSError):
-            yield os.readlink(folder / entry)
+def _holds_open(pid: int, folder: Path) -> bool:
+    """Whether a process of the caller's has a file in the folder open."""
+    files = Path(f"/proc/{pid}/fd")
+    try:
+        for entry in os.listdir(files):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(files / entry).startswith(f"{folder}/"):
+                    return True
+    except OSError:
+        pass
+    return False
 
 
 def _parents() -> dict[int, int]:

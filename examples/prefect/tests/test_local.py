@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -176,6 +177,19 @@ def test_starts_a_daemon_knows_it_again_and_stops_it_with_what_is_below_it(here:
     processes.stop(here, "probe")
     assert processes.running(here, "probe") is None
     assert processes.ours(here.folder) == set()
+
+
+def test_what_a_killed_daemon_leaves_is_ours_even_without_its_mark(here: Place) -> None:
+    processes.start(here, "probe", ["/bin/sh", "-c", "env -i sleep 60 & wait"], {"PATH": "/usr/bin:/bin"})
+    leader = processes.running(here, "probe")
+    assert leader is not None
+    time.sleep(0.3)
+    (orphan,) = processes.ours(here.folder) - {leader}
+    os.kill(leader, signal.SIGKILL)
+    os.waitpid(leader, 0)
+    assert processes.ours(here.folder) == {orphan}
+    processes.stop(here, "probe")
+    assert processes._identity(orphan) is None
 
 
 def test_ours_are_those_with_the_folders_mark_and_their_children(here: Place, marked: subprocess.Popen[bytes]) -> None:

@@ -135,7 +135,7 @@ def test_a_second_project_runs_beside_it_and_goes_alone(up: Project, tmp_path: P
 
 
 def test_what_was_killed_comes_back_with_up_and_the_clusters_with_it(up: Project) -> None:
-    for name in ("api", "slurmctld"):
+    for name in ("api", "slurmctld", "slurmd-A100"):
         pid = processes.running(up.place, name)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)

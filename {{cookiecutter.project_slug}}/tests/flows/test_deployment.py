@@ -20,9 +20,7 @@ DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["entrypoint"].split(":")[1])
-def test_each_entrypoint_is_a_flow_on_a_schedule_in_the_projects_own_pool(
-    deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_entrypoint_is_a_scheduled_flow_in_the_projects_own_pool(deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     flow = load_flow_from_entrypoint(deployment["entrypoint"])
     assert set(deployment["parameters"]) <= set(flow.parameters.properties)

@@ -20,7 +20,7 @@ from prefect.variables import Variable
 from pydantic import SecretStr
 
 from flows import inputs
-from flows.inputs import ENDPOINT, VARIABLE, settings_for
+from flows.inputs import ENDPOINT, VARIABLE, secret_values, settings_for
 from flows.sky_train_flow import run_sky_task
 from sky_orchestrate.errors import DuplicateRunKey, SettingsError, SkyJobFailed, TaskFileError
 from sky_orchestrate.settings import load_settings
@@ -33,7 +33,9 @@ TRAIN = "tasks/train.yaml"
 async def test_an_async_flow_awaits_it_and_gets_plain_json(sky: FakeServer) -> None:
     @flow
     async def awaiting() -> dict[str, Any]:
-        return await run_sky_task(yaml_path=TRAIN, envs_override={"LEARNING_RATE": "0.3"})
+        result = await run_sky_task(yaml_path=TRAIN, envs_override={"LEARNING_RATE": "0.3"})
+        assert sky.left == [], "its cluster is gone when it returns"
+        return result
 
     result = await awaiting()
     assert json.loads(json.dumps(result)) == result
@@ -86,13 +88,13 @@ async def test_a_failed_job_is_a_failed_run_after_two_retries(sky: FakeServer) -
     async def failing() -> None:
         await run_sky_task(yaml_path="tasks/broken.yaml")
 
-    with pytest.raises(SkyJobFailed) as failed:
-        await failing()
-    assert failed.value.exit_code == 3
-    assert "about to break" in failed.value.log_tail
-    assert len(sky.submissions) == 3
     state = await final_state(failing(return_state=True))
     assert state.is_failed()
+    error = await state.aresult(raise_on_failure=False)
+    assert isinstance(error, SkyJobFailed)
+    assert error.exit_code == 3
+    assert "about to break" in error.log_tail
+    assert len(sky.submissions) == 3
 
 
 async def test_what_no_retry_helps_is_tried_once(sky: FakeServer, project: Path) -> None:
@@ -212,13 +214,9 @@ async def test_a_secret_is_nowhere_but_in_the_secrets(
     assert b"hf_sesame" not in seen
 
 
-async def test_a_missing_secret_block_is_told_with_how_to_make_it(sky: FakeServer) -> None:
-    @flow
-    async def without_block() -> None:
-        await run_sky_task(yaml_path=TRAIN, secrets={"HF_TOKEN": "no-such-block"})
-
+async def test_a_missing_secret_block_is_told_with_how_to_make_it() -> None:
     with pytest.raises(SettingsError, match=r"no-such-block.*Blocks"):
-        await without_block()
+        await secret_values({"HF_TOKEN": "no-such-block"})
 
 
 async def test_the_endpoint_is_the_arguments_else_the_environments_else_the_variables(

@@ -23,7 +23,7 @@ TASK = """\
 resources: {infra: slurm, accelerators: "A100:2"}
 setup: uv --version
 run: |
-  echo "gpus $CUDA_VISIBLE_DEVICES at $HOME"
+  echo "gpus $SKYPILOT_NUM_GPUS_PER_NODE at $HOME"
   exit $CODE
 envs: {CODE: 0}
 """
@@ -116,7 +116,7 @@ def test_up_again_returns_at_once(up: Project) -> None:
 def test_a_task_gets_its_gpus_and_the_code_it_ends_with_comes_back(up: Project) -> None:
     done = up.sky("launch", "-y", "-c", "probe", "tasks/train.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "gpus 0,1 at " in done.stdout
+    assert "gpus 2 at " in done.stdout
     assert str(Path.home()) + "/.sky_clusters" not in done.stdout
     failed = up.sky("exec", "probe", "tasks/train.yaml", "--env", "CODE=3")
     assert failed.returncode == 100, failed.stdout + failed.stderr
@@ -135,7 +135,7 @@ def test_a_second_project_runs_beside_it_and_goes_alone(up: Project, tmp_path: P
 
 
 def test_what_was_killed_comes_back_with_up_and_the_clusters_with_it(up: Project) -> None:
-    for name in ("api", "slurmctld"):
+    for name in ("api", "slurmctld", "slurmd-A100"):
         pid = processes.running(up.place, name)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)

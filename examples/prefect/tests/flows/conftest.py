@@ -32,7 +32,7 @@ _TASKS = {
     """,
     "eval": """echo '::sky-output::{"accuracy": 0.97}'""",
     "slow": "sleep 1000",
-    "long": """sleep 150\necho '::sky-output::{"lasted": true}'""",
+    "long": """sleep 60\necho '::sky-output::{"lasted": true}'""",
     "broken": "echo about to break\nexit 3",
 }
 

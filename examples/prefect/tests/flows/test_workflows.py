@@ -36,11 +36,14 @@ async def test_the_pipeline_shares_a_cluster_between_train_and_eval(sky: FakeSer
     assert UUID(result["steps"]["data_preprocessing"]["outputs"]["run_name"])
 
 
-async def test_the_pipeline_gives_each_step_a_cluster_of_its_own_where_asked(sky: FakeServer) -> None:
+async def test_the_pipeline_gives_each_step_a_cluster_of_its_own_where_asked_and_waits_for_none_to_go_down(sky: FakeServer) -> None:
+    sky.speed = Speed(down=0.3)
     result = await sky_train_workflow(share_cluster=False)
     assert result["accuracy"] == 0.97
     assert order(sky, "launch") == ["data", "train", "eval"]
     assert sorted(order(sky, "down")) == ["data", "eval", "train"]
+    assert [step["timings"]["torn_down"] for step in result["steps"].values()] == [None] * 3
+    assert sky.left == []
 
 
 async def test_a_failing_step_ends_the_pipeline_and_nothing_is_left(sky: FakeServer, project: Path) -> None:
@@ -49,25 +52,6 @@ async def test_a_failing_step_ends_the_pipeline_and_nothing_is_left(sky: FakeSer
         await sky_train_workflow()
     assert "eval" not in order(sky, "launch")
     assert sky.left == []
-
-
-async def test_the_next_step_starts_while_the_cluster_before_goes_down(sky: FakeServer) -> None:
-    sky.speed = Speed(down=0.3)
-    await sky_train_workflow()
-    asked = [line.rsplit("-", 1)[0] for line in sky.log if line.startswith(("launch", "down"))]
-    assert abs(asked.index("launch proj-train") - asked.index("down proj-data-prepr")) == 1, "neither waits for the other's end"
-
-
-async def test_without_the_scope_a_step_returns_when_its_cluster_is_gone(sky: FakeServer) -> None:
-    left: list[list[str]] = []
-
-    @flow
-    async def plain() -> None:
-        await run_sky_task(yaml_path="tasks/train.yaml")
-        left.append(sky.left)
-
-    await plain()
-    assert left == [[]]
 
 
 async def test_a_teardown_that_fails_fails_the_run_and_names_the_cluster(sky: FakeServer) -> None:
@@ -136,11 +120,10 @@ async def test_the_conditional_workflow_trains_on_below_the_target(sky: FakeServ
 
 async def test_the_artifacts_hold_metrics_a_loss_curve_and_a_link(sky: FakeServer) -> None:
     await training_with_artifacts()
-    report, curve, model = await asyncio.gather(*(Artifact.aget(key) for key in ("training-results", "loss-curve", "model")))
+    report, model = await asyncio.gather(*(Artifact.aget(key) for key in ("training-results", "model")))
     assert report is not None
     assert "| Validation accuracy | 0.1000 |" in str(report.data)
-    assert curve is not None
-    assert str(curve.data) == loss_curve([2.0, 1.0, 0.5])
+    assert f"![Training loss]({loss_curve([2.0, 1.0, 0.5])})" in str(report.data)
     assert model is not None
     assert "s3://bucket/" in str(model.data)
 
