@@ -38,9 +38,7 @@ def stop(project: Path = PROJECT) -> None:
     with locked(project):
         place = find_place(project)
         _stop(place)
-        for path in place.folder.iterdir() if place.folder.exists() else ():
-            if path.name != "venv":
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        _empty(place, keep="venv")
 
 
 def restart(project: Path = PROJECT) -> str:
@@ -80,10 +78,11 @@ def _start(place: Place, wanted: Mapping[str, int], memory: Memory | None) -> Me
         server.forget_nodes(place)
     slurm.start(place, memory.gpus, memory.ports)
     login.start(place)
-    server.start(place, memory.ports["api"], environment)
+    started = server.start(place, memory.ports["api"], environment)
     server.wait(place, memory.ports["api"])
     runtime.start(place, environment)
-    server.warm_up(place, memory.ports["api"])
+    if started:
+        server.warm_up(place, memory.ports["api"])
     _write_env(place, memory)
     return memory
 
@@ -105,18 +104,24 @@ def _usable(place: Place, memory: Memory | None) -> Memory | None:
     if memory is None or (memory.folder == str(place.folder) and memory.boot == boot_id()):
         return memory
     _stop(place)
-    keep = "venv" if memory.folder == str(place.folder) else ""
-    for path in place.folder.iterdir():
-        if path.name != keep:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    _empty(place, keep="venv" if memory.folder == str(place.folder) else "")
     return None
 
 
 def _stop(place: Place) -> None:
     left = processes.stop_all(place.folder)
+    memory = remember(place)
+    if memory and not Path(memory.folder).exists():  # the project was moved while it was up
+        left |= processes.stop_all(Path(memory.folder))
     if left:
         raise LocalError(f"these processes would not end: {' '.join(map(str, sorted(left)))}")
     _forget_connections(place)
+
+
+def _empty(place: Place, *, keep: str) -> None:
+    for path in place.folder.iterdir() if place.folder.exists() else ():
+        if path.name != keep:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _forget_connections(place: Place) -> None:

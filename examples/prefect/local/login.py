@@ -65,7 +65,8 @@ def configure(place: Place, uv: str, port: int) -> None:
     shutil.copy(etc / "id.pub", etc / "authorized_keys")
     (etc / "sshd_config").write_text(_sshd_config(place, port, environment(place, uv)))
     (etc / "ssh_config").write_text("Host *\n    GlobalKnownHostsFile /dev/null\n    UserKnownHostsFile /dev/null\n")
-    settings = {"SSH": machine.program("ssh"), "UV": uv, "UV_CACHE": uv_cache(uv), "TERMINAL": "yes" if _may_open_terminals() else ""}
+    programs = {name.upper(): machine.program(name) for name in ("ssh", "sbatch", "scancel")}
+    settings = {**programs, "UV": uv, "UV_CACHE": uv_cache(uv), "TERMINAL": "yes" if _may_open_terminals() else ""}
     (etc / "settings").write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
     for name, folder in _SCRIPTS.items():
         _install(_HERE / "shell" / name, place.base / folder / name)

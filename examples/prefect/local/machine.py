@@ -53,6 +53,8 @@ def install_packages() -> bool:
     _run([*environment, "apt-get", "update", "-q"])
     if not _run([*environment, "apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]) or missing_packages():
         raise LocalError(f"the packages could not be installed: try {command}")
+    if "openssh-server" in missing:
+        print("openssh-server's own service is not needed for this: sudo systemctl disable --now ssh", flush=True)
     return True
 
 
@@ -85,7 +87,7 @@ def server_python() -> str:
     oldest, newest = _SERVER_PYTHONS
     if oldest <= sys.version_info[:2] <= newest:
         return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
-    return f">={oldest[0]}.{oldest[1]},<={newest[0]}.{newest[1]}"
+    return f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
 
 
 def _sudo() -> list[str] | None:

@@ -58,9 +58,7 @@ def find_place(project: Path = PROJECT) -> Place:
     folder = project.resolve() / ".local"
     if len(os.fsencode(folder)) <= _LONGEST_BASE and re.fullmatch(r"[A-Za-z0-9._/+-]+", str(folder)):
         return Place(folder, folder)
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")
-    above = runtime if os.access(runtime, os.W_OK) and len(str(runtime)) < 20 else Path("/tmp")
-    return Place(folder, above / f"sky-local-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}")
+    return Place(folder, Path("/tmp") / f"sky-local-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}")
 
 
 def _point(alias: Path, folder: Path) -> None:

@@ -44,12 +44,12 @@ def build(place: Place, uv: str) -> None:
     environment = {**_caller(), "UV_NATIVE_TLS": "1", "UV_SYSTEM_CERTS": "1", "UV_NO_PROGRESS": "1"}
     for command in (
         [uv, "venv", "-q", "--python", machine.server_python(), str(place.venv)],
-        [uv, "pip", "sync", "-q", "--compile-bytecode", "--require-hashes", "--python", str(place.venv / "bin" / "python"), str(_SOURCES)],
+        [uv, "pip", "sync", "-q", "--require-hashes", "--python", str(place.venv / "bin" / "python"), str(_SOURCES)],
     ):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = " ".join(done.stderr.split())[-300:]
-            raise LocalError(f"the API server's environment could not be built: {reason}")
+            raise LocalError(f"the API server's environment could not be built; is there a network? {reason}")
     built.write_text(wanted)
 
 
@@ -64,10 +64,10 @@ def configure(place: Place) -> None:
     (sky / "config.yaml").write_text(_CONFIG.format(base=place.base))
 
 
-def start(place: Place, port: int, environment: Mapping[str, str]) -> None:
-    """Start the API server if it is not running; `wait` says when it answers."""
+def start(place: Place, port: int, environment: Mapping[str, str]) -> bool:
+    """Start the API server, and say whether it was not running; `wait` says when it answers."""
     if processes.running(place, "api"):
-        return
+        return False
     own = {
         **environment,
         "SKYPILOT_API_SERVER_LOCAL_PORT": str(port),
@@ -75,12 +75,14 @@ def start(place: Place, port: int, environment: Mapping[str, str]) -> None:
         "IS_SKYPILOT_SERVER": "true",
         "PYTHONUNBUFFERED": "1",
     }
-    command = [str(place.venv / "bin" / "python"), "-m", "sky.server.server", "--host=127.0.0.1", f"--port={port}"]
+    host = os.environ.get("SKY_LOCAL_HOST") or "127.0.0.1"  # it asks nobody who he is: anything else is for a container
+    command = [str(place.venv / "bin" / "python"), "-m", "sky.server.server", f"--host={host}", f"--port={port}"]
     (place.home / ".sky" / "api_server").mkdir(parents=True, exist_ok=True)
     processes.start(place, "api", command, own)
+    return True
 
 
-def wait(place: Place, port: int, seconds: float = 120) -> None:
+def wait(place: Place, port: int, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not healthy(port):
         if not processes.running(place, "api"):
@@ -120,7 +122,10 @@ def pack_wheel(place: Place) -> None:
 
 def warm_up(place: Place, port: int) -> None:
     """Wait until the server has found Slurm, and have it start the process that the first launch will run in."""
-    answer = _call(port, "/api/get?request_id=skypilot-server-on-boot-check", seconds=120)
+    try:
+        answer = _call(port, "/api/get?request_id=skypilot-server-on-boot-check", seconds=300)
+    except OSError as error:
+        raise LocalError(f"the API server does not look for Slurm ({error}): see {place.folder}/log/api.log") from None
     if "lurm" not in str(answer.get("return_value")):
         raise LocalError(f"SkyPilot does not accept the local Slurm: see {place.folder}/log/api.log")
     body = json.dumps({"refresh": "AUTO"}).encode()

@@ -153,6 +153,14 @@ def test_nothing_is_kept_of_a_copied_folder_or_from_before_a_reboot(here: Place,
     assert not here.home.exists()
 
 
+def test_a_project_that_was_moved_while_it_was_up_ends_what_it_left(here: Place, tmp_path: Path) -> None:
+    before = tmp_path / "where it was" / ".local"
+    left = subprocess.Popen(["sleep", "60"], env={processes.MARK: str(before)})
+    Memory(str(before), place.boot_id()).keep(here)
+    lifecycle._stop(here)
+    assert processes._identity(left.pid) is None
+
+
 def test_down_where_nothing_is_up_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     lifecycle.down(tmp_path)
     assert not [*tmp_path.iterdir()]
