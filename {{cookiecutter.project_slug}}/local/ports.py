@@ -19,8 +19,9 @@ def choose(names: Sequence[str], remembered: Mapping[str, int], *, taken: Set[in
     chosen: dict[str, int] = {}
     for name in names:
         start = remembered.get(name) or preferred(name)
-        candidates = (port for port in range(start, min(start + 400, 65535)) if port not in {*taken, *chosen.values()} and _claim(port))
-        port = next(candidates, None)
+        again = remembered.get(name, 0)
+        left = (port for port in range(start, min(start + 400, 65535)) if port not in {*taken, *chosen.values()})
+        port = next((port for port in left if _claim(port, again=port == again)), None)
         if port is None:
             raise LocalError(f"no free port for {name} from {start} on: name another with {_variable(name)}")
         chosen[name] = port
@@ -50,12 +51,12 @@ def free(port: int) -> bool:
     return True
 
 
-def _claim(port: int) -> bool:
-    """Free, and nobody else's choice: a name in the kernel's abstract namespace, which leaves no file."""
-    if port in _claims or not free(port):
+def _claim(port: int, *, again: bool) -> bool:
+    """Free, and nobody else's choice: a name in the kernel's abstract namespace, which leaves no file. `again`: what was ours stays so."""
+    if not free(port):
         return False
     if port in _claims:
-        return True
+        return again
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         claim.bind(f"\0sky-local-port-{port}")

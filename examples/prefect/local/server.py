@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -62,6 +63,8 @@ def configure(place: Place) -> None:
     shutil.copy(_HERE / "accelerators.csv", catalog / "common" / "accelerators.csv")
     (catalog / "slurm" / "pricing.csv").write_text(_FREE)
     (sky / "config.yaml").write_text(_CONFIG.format(base=place.base))
+    # A user of its own, and not the caller's: SkyPilot's folders under /tmp go by it.
+    (sky / "user_hash").write_text(hashlib.sha256(os.fsencode(place.folder)).hexdigest()[:8])
 
 
 def start(place: Place, port: int, environment: Mapping[str, str]) -> bool:

@@ -98,6 +98,7 @@ def test_no_port_is_chosen_twice() -> None:
     chosen = ports.choose(["slurmd-A", "slurmd-B", "slurmd-C"], {})
     assert len({*chosen.values()}) == 3
     assert not {*chosen.values()} & {*ports.choose(["slurmd-D"], {}).values()}
+    assert ports.choose([*chosen], chosen) == chosen
 
 
 def test_a_variable_sets_the_preferred_port_and_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
