@@ -24,8 +24,8 @@ def test_rule_05_a_flow_that_crashes_mid_run_attaches_to_its_job_when_retried(
     until("the job has begun", lambda: job.began, within=120)
     kill_9(*prefect.engines())
     assert run.verdict(within=60) == "Crashed"
-    # The flow's runner says so, and the worker once more: only then is the state ours to set.
-    until("the worker has told of it too", lambda: run.says("infrastructure exited"), within=60)
+    # The runner says so, and then the worker, which logs this hint on kill -9 last: only now is the state ours to set.
+    until("the worker has told of it too", lambda: run.says("exceeded its memory allocation"), within=60)
     assert cloud.allocations(job.name)
     run.again()
     until("the retry has attached", lambda: run.says("attached to job 1"), within=90)
