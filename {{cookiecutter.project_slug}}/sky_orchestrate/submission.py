@@ -39,7 +39,6 @@ class Submitted:
     job_id: int
     found: bool = False
     first: bool = False
-    succeeded: bool = False
     started_at: float | None = None
 
 
@@ -180,7 +179,7 @@ def survivor(jobs: Sequence[Job], name: str) -> Submitted | None:
     ours = sorted((job for job in jobs if job.name == name), key=lambda job: job.id)
     for job in ours:
         if job.status is JobStatus.SUCCEEDED:
-            return Submitted(job.id, found=True, succeeded=True, started_at=job.started_at)
+            return Submitted(job.id, found=True, started_at=job.started_at)
     for job in ours:
         if job.status.live:
             return Submitted(job.id, found=True, started_at=job.started_at)
