@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -110,3 +111,17 @@ def test_the_server_ends_when_its_cluster_is_gone(cluster: Path) -> None:
     while processes._identity(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_logs_are_read_without_the_waits_of_a_slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_lib = importlib.import_module("sky.skylet.log_lib")
+    patience = log_lib.SKY_LOG_WAITING_MAX_RETRY * log_lib.SKY_LOG_WAITING_GAP_SECONDS
+    monkeypatch.setattr(log_lib, "time", log_lib.time)
+    monkeypatch.setattr(log_lib, "SKY_LOG_WAITING_MAX_RETRY", log_lib.SKY_LOG_WAITING_MAX_RETRY)
+    prefork._read_logs_at_once()
+    began = time.monotonic()
+    log_lib.time.sleep(log_lib.SKY_LOG_WAITING_GAP_SECONDS)
+    took = time.monotonic() - began
+    assert took < log_lib.SKY_LOG_WAITING_GAP_SECONDS / 2
+    assert took * log_lib.SKY_LOG_WAITING_MAX_RETRY >= patience
+    assert time.sleep is not log_lib.time.sleep
