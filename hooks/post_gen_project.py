@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import tempfile
 from pathlib import Path
 
 # orchestrator -> the files and folders that only it has, and their names in its project
@@ -54,7 +55,14 @@ def next_commands(project: Path, caller: Path) -> str:
     )
 
 
+def forget_this_copy(hook: Path) -> None:
+    """cookiecutter renders each hook into the folder for temporary files, and leaves it there."""
+    if hook.parent == Path(tempfile.gettempdir()):
+        hook.unlink(missing_ok=True)
+
+
 if __name__ == "__main__":
+    forget_this_copy(Path(__file__))
     here = Path.cwd()
     prune(here, "{{ cookiecutter.orchestrator | toml }}")
     print(next_commands(here, Path(os.environ.get("PWD", here.parent)).resolve()))

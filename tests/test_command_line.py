@@ -15,7 +15,7 @@ from conftest import tree
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
-    for folder in ("home", "work"):
+    for folder in ("home", "work", "temporary"):
         (tmp_path / folder).mkdir()
     return tmp_path
 
@@ -24,7 +24,7 @@ def cookiecutter(template: Path, world: Path, *arguments: str, typed: str | None
     return subprocess.run(
         [sys.executable, "-m", "cookiecutter", str(template), *arguments],
         cwd=world / "work",
-        env={**os.environ, "HOME": str(world / "home"), "PWD": str(world / "work")},
+        env={**os.environ, "HOME": str(world / "home"), "PWD": str(world / "work"), "TMPDIR": str(world / "temporary")},
         input=typed,
         capture_output=True,
         text=True,
@@ -50,6 +50,11 @@ def test_no_input_bakes_the_default_project_in_a_second_and_says_how_to_go_on(te
         "cp .env.example .env && make run",
     ]
     assert took < 3, "a bake takes a second; three are left for a busy machine"
+
+
+def test_a_bake_leaves_nothing_in_the_folder_for_temporary_files(template: Path, world: Path) -> None:
+    assert cookiecutter(template, world, "--no-input").returncode == 0
+    assert not [*(world / "temporary").iterdir()]
 
 
 def test_every_bake_has_the_same_bytes(template: Path, tmp_path: Path) -> None:

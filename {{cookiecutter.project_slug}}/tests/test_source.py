@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -382,6 +383,12 @@ def test_a_host_without_git_is_told(repository: Repository, monkeypatch: pytest.
         source.checkout(repository.url, "", NO_ACCESS)
 
 
-def test_where_the_cache_cannot_be_written_a_temporary_folder_serves(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
-    assert source.checkout(repository.url, "", NO_ACCESS).folder.is_dir()
+def test_without_a_cache_a_temporary_folder_serves_till_the_process_ends(repository: Repository, tmp_path: Path) -> None:
+    code = f"from sky_orchestrate import git, source; print(source.checkout({repository.url!r}, '', git.Access()).folder.is_dir())"
+    environ = {**os.environ, "XDG_CACHE_HOME": "/dev/null", "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+    assert not [*(tmp_path / "tmp").iterdir()]

@@ -116,6 +116,7 @@ def _stop(place: Place) -> None:
     if left:
         raise LocalError(f"these processes would not end: {' '.join(map(str, sorted(left)))}")
     _forget_connections(place)
+    _forget_setups(place)
 
 
 def _empty(place: Place, *, keep: str) -> None:
@@ -136,6 +137,12 @@ def _forget_connections(place: Place) -> None:
                 path.rmdir()
             except OSError:
                 continue
+
+
+def _forget_setups(place: Place) -> None:
+    """SkyPilot leaves a launch's setup script under the cluster's /tmp, which is this machine's, named like the launch's log folder."""
+    for launch in (place.folder / "home" / "sky_logs").glob("sky-*"):
+        (Path("/tmp") / f"sky_setup_{launch.name}").unlink(missing_ok=True)
 
 
 def _write_env(place: Place, memory: Memory) -> None:

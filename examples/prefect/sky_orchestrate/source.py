@@ -6,6 +6,7 @@ cluster itself. Any other is uploaded from this host's checkout, so that no toke
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -131,7 +132,9 @@ def _cache() -> Path:
             return folder
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="sky-orchestrate-git-"))
+    temporary = Path(tempfile.mkdtemp(prefix="sky-orchestrate-git-"))
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    return temporary
 
 
 def _kept(pin: Path) -> Checkout | None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,17 @@ def test_a_project_that_was_moved_while_it_was_up_ends_what_it_left(here: Place,
 def test_down_where_nothing_is_up_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     lifecycle.down(tmp_path)
     assert not [*tmp_path.iterdir()]
+
+
+def test_down_takes_the_setup_scripts_that_launches_left_and_no_others(here: Place) -> None:
+    ours, other = (f"sky-2026-01-01-00-00-00-{uuid.uuid4().hex}" for _ in range(2))
+    (here.home / "sky_logs" / ours).mkdir(parents=True)
+    scripts = [Path("/tmp") / f"sky_setup_{launch}" for launch in (ours, other)]
+    for script in scripts:
+        script.touch()
+    lifecycle._stop(here)
+    assert [script.exists() for script in scripts] == [False, True]
+    scripts[1].unlink()
 
 
 # Which processes are ours
