@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import time
-import urllib.request
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,7 +97,7 @@ def wait(place: Place, port: int, seconds: float = 300) -> None:
 
 def healthy(port: int) -> bool:
     try:
-        return _call(port, "/api/health").get("status") == "healthy"
+        return _ask(port, "/api/health").get("status") == "healthy"
     except (OSError, ValueError):
         return False
 
@@ -126,13 +126,13 @@ def pack_wheel(place: Place) -> None:
 def warm_up(place: Place, port: int) -> None:
     """Wait until the server has found Slurm, and have it start the process that the first launch will run in."""
     try:
-        answer = _call(port, "/api/get?request_id=skypilot-server-on-boot-check", seconds=300)
-    except OSError as error:
+        answer = _ask(port, "/api/get?request_id=skypilot-server-on-boot-check", seconds=300)
+    except (OSError, ValueError) as error:
         raise LocalError(f"the API server does not look for Slurm ({error}): see {place.folder}/log/api.log") from None
     if "lurm" not in str(answer.get("return_value")):
         raise LocalError(f"SkyPilot does not accept the local Slurm: see {place.folder}/log/api.log")
-    body = json.dumps({"refresh": "AUTO"}).encode()
-    _open(urllib.request.Request(f"http://127.0.0.1:{port}/status", body, {"Content-Type": "application/json"}), 30).close()
+    with contextlib.suppress(OSError, ValueError):  # where it does not start now, it does later
+        _ask(port, "/status", body={"refresh": "AUTO"}, seconds=30)
 
 
 def forget_nodes(place: Place) -> None:
@@ -143,14 +143,24 @@ def forget_nodes(place: Place) -> None:
             database.execute("DELETE FROM kv_cache WHERE key LIKE 'slurm:%'")
 
 
-def _call(port: int, path: str, *, seconds: float = 2) -> dict[str, Any]:
-    with _open(urllib.request.Request(f"http://127.0.0.1:{port}{path}"), seconds) as response:
-        return json.loads(response.read())
+def _ask(port: int, path: str, *, body: dict[str, str] | None = None, seconds: float = 2) -> dict[str, Any]:
+    """Straight to this machine, whatever proxy the environment names. Raises OSError or ValueError for no good answer.
 
-
-def _open(request: urllib.request.Request, seconds: float) -> Any:
-    """Straight to this machine, whatever proxy the environment names."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds)
+    From another of its addresses: a port that nobody listens on yet may be given to its own caller, which then answers itself.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds, source_address=("127.0.0.2", 0))
+    try:
+        sent = None if body is None else json.dumps(body)
+        connection.request("GET" if sent is None else "POST", path, sent, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = response.read()
+    except http.client.HTTPException as error:
+        raise ValueError(f"no HTTP: {error}") from error
+    finally:
+        connection.close()
+    if response.status >= 400:
+        raise OSError(f"{response.status} {response.reason}")
+    return json.loads(answer or b"{}")
 
 
 def _caller() -> dict[str, str]:

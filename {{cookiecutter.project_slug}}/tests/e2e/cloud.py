@@ -15,7 +15,7 @@ from tests.e2e.processes import until
 
 @dataclass(frozen=True)
 class Cloud:
-    """A job is told by its task's name, which is part of the names of its cluster and of its allocation."""
+    """A job is told by its task's name or by its hash, which are parts of the names of its cluster and of its allocation."""
 
     endpoint: str
     slurm_conf: Path
@@ -38,7 +38,7 @@ class Cloud:
 
         mode = StatusRefreshMode.FORCE if refresh else StatusRefreshMode.NONE
         rows: Any = sky.get(sky.status(refresh=mode, all_users=True))
-        return [row["name"] for row in rows if f"-{task}-" in row["name"]]
+        return [row["name"] for row in rows if f"-{task}-" in f"{row['name']}-"]
 
     def submissions(self, task: str) -> int:
         """How many launch and exec requests the server has had for the task, whatever became of them."""
@@ -73,7 +73,7 @@ class Cloud:
 
         common.check_server_healthy(self.endpoint)
         rows = sky.api_status(all_status=True, limit=1000, fields=["request_id", "name", "status", "cluster_name"])
-        return [row for row in rows if f"-{task}-" in (row.cluster_name or "")]
+        return [row for row in rows if f"-{task}-" in f"{row.cluster_name}-"]
 
     def _slurm(self, *command: str) -> str:
         environ = {**os.environ, "SLURM_CONF": str(self.slurm_conf)}
