@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,6 @@ class Kubernetes:
         """The pods and services of SkyPilot, such as pod/NAME."""
         return [name for name in self.kubectl("get", "pods,services", "--selector", "app!=s3", "--output", "name").split() if name]
 
-    def pods(self, cluster: str) -> list[str]:
-        """SkyPilot's names for them begin like the cluster's, and may be cut short after that."""
-        return [name for name in self.standing() if name.startswith(f"pod/{cluster[:24]}")]
-
 
 @dataclass(frozen=True)
 class Pods:
@@ -61,19 +57,43 @@ class Pods:
         rows: Any = sky.get(sky.status(refresh=StatusRefreshMode.FORCE if refresh else StatusRefreshMode.NONE, all_users=True))
         return [row["name"] for row in rows]
 
-    def cluster(self, task: str) -> str:
-        return until(f"a cluster for {task}", lambda: next((name for name in self.clusters() if f"-{task}-" in name), None), within=60)
-
     def submissions(self, part: str) -> int:
         """How many launch and exec requests there have been for clusters with `part` in their name, whatever became of them."""
-        import sky
+        return sum(name in ("sky.launch", "sky.exec") for name in self._requests(part))
 
-        rows = sky.api_status(all_status=True, limit=1000, fields=["request_id", "name", "status", "cluster_name"])
-        return sum(row.name in ("sky.launch", "sky.exec") and part in (row.cluster_name or "") for row in rows)
+    def asked_down(self, part: str) -> bool:
+        return "sky.down" in self._requests(part)
 
     def assert_nothing_left(self) -> None:
         until("no pod and no service is left", lambda: not self.kubernetes.standing(), within=90, every=2)
         assert self.clusters(refresh=True) == []
+
+    def _requests(self, part: str) -> list[str]:
+        import sky
+
+        rows = sky.api_status(all_status=True, limit=1000, fields=["request_id", "name", "status", "cluster_name"])
+        return [row.name for row in rows if part in (row.cluster_name or "")]
+
+
+@dataclass(frozen=True)
+class PodJob:
+    """A small task whose name no other test has."""
+
+    skypilot: Pods
+    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
+    # Until `end` is called, or ten minutes have passed.
+    wait: str = "for i in $(seq 600); do [ ! -e /tmp/end ] || exit 0; echo waiting; sleep 1; done"
+
+    def yaml(self, run: str) -> str:
+        resources = {"infra": "k8s", "cpus": 1, "memory": 1}
+        return json.dumps({"name": self.name, "resources": resources, "run": run})
+
+    @property
+    def pods(self) -> list[str]:
+        return [name for name in self.skypilot.kubernetes.standing() if name.startswith("pod/") and self.name in name]
+
+    def end(self) -> None:
+        self.skypilot.kubernetes.kubectl("exec", *self.pods, "--", "touch", "/tmp/end")
 
 
 @dataclass(frozen=True)
@@ -167,7 +187,7 @@ def _s3_objects() -> Mapping[str, Any]:
         "name": "s3",
         "image": _S3_IMAGE,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["sh", "-c", f"pip install -q 'moto[server]=={version('moto')}' && exec moto_server -H 0.0.0.0 -p 5000"],
+        "command": ["sh", "-c", f"pip install -q 'moto[s3]=={version('moto')}' flask flask-cors && exec moto_server -H 0.0.0.0 -p 5000"],
         "env": [{"name": name, "value": os.environ[name]} for name in _PASSED if os.environ.get(name)],
         "readinessProbe": {"tcpSocket": {"port": 5000}, "periodSeconds": 2},
     }

@@ -12,9 +12,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e import pods
-from tests.e2e.orchestra import Prefect
-from tests.e2e.pods import S3, Kubernetes, Pods
-from tests.e2e.processes import Household, keep_house
+from tests.e2e.orchestra import Prefect, Run
+from tests.e2e.pods import S3, Kubernetes, PodJob, Pods
+from tests.e2e.processes import Household, keep_house, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kubernetes, pytest.mark.deadline(900)]
 
@@ -65,4 +65,50 @@ def test_the_pipeline_runs_in_pods(skypilot: Pods, prefect: Prefect, s3: S3) -> 
     assert [steps[name]["job_id"] for name in STEPS] == [1, 1, 2]
     assert [skypilot.submissions(steps[name]["cluster_name"]) for name in STEPS] == [1, 2, 2]
     assert any(str(run.id) in name for name in s3.names("data"))
+    skypilot.assert_nothing_left()
+
+
+@pytest.fixture
+def job(skypilot: Pods) -> PodJob:
+    return PodJob(skypilot)
+
+
+def start(prefect: Prefect, job: PodJob, *, run: str = "true", environ: dict[str, str] | None = None) -> Run:
+    return prefect.submit("e2e_step", {"task_yaml": job.yaml(run)}, environ=environ)
+
+
+def test_a_failing_job_is_a_failed_run_and_leaves_no_pod(skypilot: Pods, prefect: Prefect, job: PodJob) -> None:
+    run = start(prefect, job, run="echo no such luck; exit 7")
+    assert run.verdict(within=400) == "Failed"
+    run.assert_says("no such luck")
+    assert skypilot.submissions(job.name) == 1
+    skypilot.assert_nothing_left()
+
+
+def test_the_reaper_takes_down_the_pod_of_a_crashed_run(skypilot: Pods, prefect: Prefect, job: PodJob) -> None:
+    run = start(prefect, job, run=job.wait)
+    until("the job has begun", lambda: run.says("waiting"), within=400)
+    prefect.kill_worker()
+    assert run.verdict(within=240) == "Crashed"
+    assert job.pods
+    prefect.start_worker()
+    reaper = prefect.submit("sky_reaper", {}, environ={"SKY_ORCHESTRATE_REAPER_GRACE": "0"})
+    assert reaper.verdict(within=240) == "Completed"
+    reaper.assert_says("taken down")
+    assert run.state.name == "Crashed"
+    assert skypilot.submissions(job.name) == 1
+    skypilot.assert_nothing_left()
+
+
+def test_autodown_takes_the_pod_that_a_killed_worker_left(skypilot: Pods, prefect: Prefect, job: PodJob) -> None:
+    run = start(prefect, job, run=job.wait, environ={"SKY_ORCHESTRATE_IDLE_MINUTES": "1"})
+    until("the job has begun", lambda: run.says("waiting"), within=400)
+    prefect.kill_worker()
+    assert job.pods
+    job.end()
+    until("autodown has taken the pod", lambda: not job.pods, within=300, every=5)
+    # Nobody has said anything of the run yet: it was the cluster itself.
+    assert not skypilot.asked_down(job.name)
+    run.crashed()
+    assert skypilot.submissions(job.name) == 1
     skypilot.assert_nothing_left()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -14,33 +13,15 @@ from tests.conftest import ROOT, LocalSkyPilot
 from tests.e2e.cloud import Cloud
 from tests.e2e.jobs import Job
 from tests.e2e.orchestra import Prefect, Run, serve
-from tests.e2e.processes import PATIENCE, Household
+from tests.e2e.processes import PATIENCE, Household, keep_house
 
 _DEADLINE = 420
 
 
 @pytest.fixture(scope="session")
 def household(local_skypilot: LocalSkyPilot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
-    """Processes that see nothing of the caller's own settings, profiles and homes."""
-    folder = tmp_path_factory.mktemp("e2e")
-    (folder / "home").mkdir()
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SKY", "AWS_", "DATA_BUCKET"))}
-    environ = {
-        **clean,
-        "HOME": str(folder / "home"),
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-        "SKY_ORCHESTRATE_INFRA": "local",
-    }
-    household = Household(ROOT, folder, environ)
-    # Told to end by `timeout` or CI, as by Ctrl-C: the fixtures still clear up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with keep_house(ROOT, tmp_path_factory.mktemp("e2e"), SKY_ORCHESTRATE_INFRA="local") as household:
         yield household
-    finally:
-        household.end()
 
 
 @pytest.fixture(scope="session")

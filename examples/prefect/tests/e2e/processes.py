@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -83,6 +85,27 @@ class Household:
                 except psutil.NoSuchProcess:
                     continue
             psutil.wait_procs(members, timeout=10)
+
+
+@contextmanager
+def keep_house(root: Path, folder: Path, **environ: str) -> Iterator[Household]:
+    """Processes that see nothing of the caller's own settings, profiles and homes, and all end with the tests."""
+    (folder / "home").mkdir()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SKY", "AWS_", "DATA_BUCKET"))}
+    ours = {
+        "HOME": str(folder / "home"),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    }
+    household = Household(root, folder, {**clean, **ours, **environ})
+    # Told to end by `timeout` or CI, as by Ctrl-C: the fixtures still clear up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield household
+    finally:
+        household.end()
 
 
 def kill_9(*roots: psutil.Process) -> None:
