@@ -23,6 +23,11 @@ from tests.e2e.processes import PATIENCE, until
 # How a pod reaches packages, where this machine is told so by its environment.
 _PASSED = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _S3_IMAGE = "python:3.11-slim"
+# Images that the node has are not asked for again, and a pod may wait for the one before it to free the node.
+_CONFIG = {
+    "allowed_clouds": ["kubernetes"],
+    "kubernetes": {"provision_timeout": 600, "pod_config": {"spec": {"containers": [{"imagePullPolicy": "IfNotPresent"}]}}},
+}
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,8 @@ def api_server(kubernetes: Kubernetes, project: Path) -> Iterator[str]:
         own.venv.symlink_to(built.venv)
         server.configure(own)
         server.pack_wheel(own)
-        (own.home / ".sky" / "config.yaml").write_text(json.dumps(_config(os.environ.get("SKY_E2E_IMAGE"))))
+        (own.home / ".sky" / "config.yaml").write_text(json.dumps(_CONFIG))
+        _use_image(own, os.environ.get("SKY_E2E_IMAGE"))
         environment = login.environment(own, uv)
         port = ports.choose(["api"], {})["api"]
         reach = {"KUBECONFIG": str(kubernetes.kubeconfig), "PATH": f"{environment['PATH']}:{os.environ['PATH']}"}
@@ -172,13 +178,13 @@ def _kubectl(*arguments: str) -> str:
     return subprocess.run(["kubectl", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def _config(image: str | None) -> Mapping[str, Any]:
-    """Images that the node has are not asked for again, and a pod may wait for the one before it to free the node."""
-    container = {"imagePullPolicy": "IfNotPresent", **({"image": image} if image else {})}
-    return {
-        "allowed_clouds": ["kubernetes"],
-        "kubernetes": {"provision_timeout": 600, "pod_config": {"spec": {"containers": [container]}}},
-    }
+def _use_image(own: place.Place, image: str | None) -> None:
+    """SkyPilot asks the internet what its own images are called, unless its catalog has them."""
+    if image:
+        catalog = own.home / ".sky" / "catalogs" / "v8" / "kubernetes" / "images.csv"
+        catalog.parent.mkdir(parents=True)
+        rows = [f"skypilot:custom-{kind}-ubuntu-2204-v1,,{image}" for kind in ("cpu", "gpu")]
+        catalog.write_text("\n".join(["Tag,Region,ImageId", *rows]) + "\n")
 
 
 def _s3_objects() -> Mapping[str, Any]:
