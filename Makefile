@@ -29,7 +29,7 @@ demo: setup  ## bake the default project and run its pipeline for real on a loca
 test: setup  ## the fast tests: the template's, then those of a project baked from it
 	@$(PY) -m pytest -q
 	@$(PY) bake.py .build/fast/sky-train-pipeline >/dev/null
-	@cd .build/fast/sky-train-pipeline && ../../../$(PY) -m pytest -q -n auto --dist loadfile
+	@cd .build/fast/sky-train-pipeline && ../../../$(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 e2e: setup  ## every flavour on the local SkyPilot, faults included, and the examples copied out of here
 	@$(PY) bake.py $(DEMO) >/dev/null

@@ -11,8 +11,9 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import FlowRun
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_TLS_INSECURE_SKIP_VERIFY, PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
 from flows import cancellation, inputs, portal
 from flows.cancellation import Patience
@@ -20,6 +21,7 @@ from flows.sky_train_flow import run_sky_task
 from sky_orchestrate.settings import Settings
 from tests.contract import FAST
 from tests.fake_sky import FakeServer, Speed
+from tests.flows.prefect_server import prefect_server
 
 _TASKS = {
     "data_preprocessing": """echo '::sky-output::{"run_name": "$RUN_NAME"}'""",
@@ -44,9 +46,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server(results: Path) -> Iterator[None]:
-    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: results}), prefect_test_harness(120):
+def server(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    here: dict[Any, Any] = {
+        PREFECT_LOCAL_STORAGE_PATH: results,
+        # Each client would read the certificates of all authorities, and the server here has none.
+        PREFECT_API_TLS_INSECURE_SKIP_VERIFY: True,
+    }
+    with prefect_server(tmp_path_factory.mktemp("prefect"), timeout=120) as url, temporary_settings({PREFECT_API_URL: url, **here}):
         yield
+        # What is still to be sent has nobody to go to afterwards.
+        APILogWorker.instance().drain()
+        EventsWorker.drain_all()
 
 
 @pytest.fixture
