@@ -168,6 +168,14 @@ def labels(key: RunKey, task: TaskSpec, *, keep: bool) -> dict[str, str]:
     return {**marks, "keep": "1"} if keep else marks
 
 
-def run_task_sync(*args: Any, **kwargs: Any) -> TaskResult:
-    """`run_task` for callers without an event loop."""
-    return asyncio.run(run_task(*args, **kwargs))
+def run_task_sync(
+    task: TaskSpec,
+    key: RunKey,
+    options: RunOptions,
+    *,
+    client: SkyClient,
+    on_log: Callable[[str], None],
+    user_cancelled: Callable[[], Coroutine[Any, Any, bool]] = _nobody_cancelled,
+) -> TaskResult:
+    """`run_task` for callers without an event loop; the cluster is gone when it returns, for no loop is left to take it down later."""
+    return asyncio.run(run_task(task, key, options, client=client, on_log=on_log, user_cancelled=user_cancelled))
