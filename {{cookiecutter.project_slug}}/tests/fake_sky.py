@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shlex
-import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from sky_orchestrate import errors
 from sky_orchestrate.cluster import Cluster, Job, JobStatus, Request, Server
 from sky_orchestrate.launch_config import launch_config
 from sky_orchestrate.task import TaskSpec
+from tests.fake_cluster import FakeCluster, FakeJob
 
 
 @dataclass(frozen=True)
@@ -30,59 +30,6 @@ class Speed:
     exec: float = 0.01
     down: float = 0.01
     second: float = 0.01
-
-
-@dataclass
-class FakeJob:
-    id: int
-    name: str
-    setup: str
-    run: str
-    envs: dict[str, str]
-    status: JobStatus = JobStatus.PENDING
-    lines: list[str] = field(default_factory=list)
-    started_at: float | None = None
-    ended_at: float | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    work: asyncio.Task[None] | None = None
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-        self._wake()
-
-    def end(self, status: JobStatus) -> None:
-        if self.status.live:
-            self.status, self.ended_at = status, time.time()
-            self._wake()
-
-    def _wake(self) -> None:
-        waiting, self.changed = self.changed, asyncio.Event()
-        waiting.set()
-
-    def record(self) -> Job:
-        return Job(self.id, self.name, self.status, self.started_at, self.ended_at)
-
-
-@dataclass
-class FakeCluster:
-    name: str
-    labels: dict[str, str]
-    status: str = "INIT"
-    exists: bool = True
-    ready: bool = True
-    autodown: int | None = None
-    launched_at: float = field(default_factory=time.time)
-    jobs: list[FakeJob] = field(default_factory=list)
-
-    def record(self) -> Cluster:
-        return Cluster(self.name, self.status, dict(self.labels), self.launched_at, "fake")
-
-    def lose(self) -> None:
-        """The infra takes the machine; SkyPilot's record stays until it is refreshed."""
-        self.exists = False
-        for job in self.jobs:
-            if job.work is not None:
-                job.work.cancel()
 
 
 @dataclass
@@ -208,10 +155,10 @@ class FakeSky:
 
         return await self._sent("exec", cluster_name, work)
 
-    async def _sent(self, kind: str, cluster: str, work: Callable[[FakeRequest], object]) -> str:
+    async def _sent(self, kind: str, cluster: str, work: Callable[[FakeRequest], Awaitable[None]]) -> str:
         async def carried(request: FakeRequest) -> None:
             try:
-                await work(request)  # type: ignore[misc]  # a coroutine function
+                await work(request)
             except asyncio.CancelledError:
                 if not request.ended.done():
                     request.ended.set_exception(errors.LaunchError("the request was cancelled on the server"))
@@ -227,51 +174,14 @@ class FakeSky:
             raise errors.AmbiguousSubmission(f"{kind} {cluster}: no answer")
         return request.id
 
-    def _start(self, cluster: FakeCluster, name: str, config: Mapping[str, object], task: TaskSpec) -> int:
-        envs = {**(config.get("envs") or {}), **task.secrets}  # type: ignore[dict-item]
+    def _start(self, cluster: FakeCluster, name: str, config: Mapping[str, Any], task: TaskSpec) -> int:
+        envs = {**(config.get("envs") or {}), **task.secrets}
         job = FakeJob(len(cluster.jobs) + 1, name, str(config.get("setup") or ""), str(config.get("run") or ""), envs)
         busy = [other.work for other in cluster.jobs if other.status.live and other.work is not None]
         cluster.jobs.append(job)
         self._server.submissions.append(name)
-        job.work = asyncio.ensure_future(self._play(job, busy))
+        job.work = asyncio.ensure_future(job.play(busy, self._server.speed.second))
         return job.id
-
-    async def _play(self, job: FakeJob, before: Sequence[asyncio.Task[None]]) -> None:
-        try:
-            if before:
-                await asyncio.wait(before)
-            job.say("\x1b[2m├── \x1b[0mWaiting for task resources on 1 node.")
-            job.say("\x1b[2m└── \x1b[0mJob started. Streaming logs... \x1b[2m(Ctrl-C to exit log streaming; job will not be killed)\x1b[0m")
-            job.status, job.started_at = JobStatus.SETTING_UP, time.time()
-            if await self._script(job, job.setup):
-                job.end(JobStatus.FAILED_SETUP)
-                return
-            job.status = JobStatus.RUNNING
-            code = await self._script(job, job.run)
-            if code:
-                job.say(f"ERROR: \x1b[31mJob {job.id} failed with return code list:\x1b[0m [{code}]")
-            job.end(JobStatus.FAILED if code else JobStatus.SUCCEEDED)
-        except asyncio.CancelledError:
-            job.end(JobStatus.CANCELLED)
-
-    async def _script(self, job: FakeJob, script: str) -> int:
-        """Run a script of `echo`, `sleep`, `exit` and `set`; returns its exit code."""
-        for line in script.splitlines():
-            words = shlex.split(line)
-            if not words or words[0] == "set":
-                continue
-            if words[0] == "echo":
-                text = " ".join(words[1:])
-                for name, value in job.envs.items():
-                    text = text.replace(f"${name}", value)
-                job.say(f"\x1b[36m({job.name}, pid=42)\x1b[0m {text}")
-            elif words[0] == "sleep":
-                await asyncio.sleep(float(words[1]) * self._server.speed.second)
-            elif words[0] == "exit":
-                return int(words[1])
-            else:
-                raise AssertionError(f"the fake server's shell knows no {words[0]!r}")
-        return 0
 
     async def submitted_job(self, request_id: str) -> int:
         self._reach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from sky_orchestrate import errors, naming
 from sky_orchestrate.result import Limits, Pace
 from sky_orchestrate.teardown import Teardowns, tear_down
 from tests.contract import FAST, Attempt, FakeWorld, attempt, task
-from tests.fake_sky import FakeCluster
+from tests.fake_cluster import FakeCluster
 
 
 def cluster_of(tries: Attempt) -> str:
@@ -138,7 +139,7 @@ async def test_rule_07_waiting_for_capacity_ends_at_the_provisioning_limit(fake:
     assert fake.server.left == []
 
 
-async def test_rule_07_a_job_that_never_starts_ends_at_the_limit_for_queued_jobs(fake: FakeWorld) -> None:
+async def test_rule_07_a_job_that_never_starts_ends_at_the_limit_for_queued_jobs(fake: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = attempt(fake, "fault", "first").with_options(keep=True)
     await shared.run(task("exit 0"))
     cluster = cluster_of(shared)
@@ -151,7 +152,7 @@ async def test_rule_07_a_job_that_never_starts_ends_at_the_limit_for_queued_jobs
                 # The cluster's scheduler holds the job back.
                 job.work.cancel()
                 job.status, job.work = job.status.PENDING, None
-                job.end = lambda status: None  # type: ignore[method-assign]
+                monkeypatch.setattr(job, "end", lambda status: None)
     with pytest.raises(errors.SkyQueuedTimeout):
         await running
     assert fake.server.left == []
@@ -172,17 +173,17 @@ async def test_rule_03_a_teardown_that_cannot_be_verified_is_told_with_the_comma
     await tear_down(fake.client(), cluster_of(tries), pace=FAST)
 
 
-async def test_rule_03_a_launch_still_on_its_way_is_outlasted(fake: FakeWorld) -> None:
+async def test_rule_03_a_launch_still_on_its_way_is_outlasted(fake: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """`down` finds nothing, and the launch the server took meanwhile comes up all the same."""
     client = fake.client()
     tries = attempt(fake, "fault")
     slow_launch = client.launch
 
-    async def launch(*args: object, **kwargs: object) -> str:
+    async def launch(*args: Any, **kwargs: Any) -> str:
         await asyncio.sleep(0.05)
-        return await slow_launch(*args, **kwargs)  # type: ignore[arg-type]
+        return await slow_launch(*args, **kwargs)
 
-    client.launch = launch  # type: ignore[method-assign]
+    monkeypatch.setattr(client, "launch", launch)
     running = asyncio.ensure_future(tries.run(task("sleep 1000"), client=client, user_cancelled=yes))
     await asyncio.sleep(0.01)
     running.cancel()

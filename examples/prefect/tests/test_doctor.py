@@ -19,7 +19,7 @@ class Patient:
     """A server with some infra and GPUs, or an error in place of an answer."""
 
     infra: Sequence[str] = ("slurm/local",)
-    gpus: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=lambda: {"slurm/local": {"H100": [1, 2, 4]}})
+    gpus: Mapping[str, Mapping[str, Sequence[float]] | Exception] = field(default_factory=lambda: {"slurm/local": {"H100": [1, 2, 4]}})
     unwell: Exception | None = None
     refuses: Exception | None = None
 
@@ -95,7 +95,7 @@ async def test_refused_credentials_are_told_with_the_variable_to_set(settings: S
         ("aws", [], False),
     ],
 )
-async def test_the_infra_asked_for_must_be_enabled(settings: Settings, wanted: str, enabled: list[str], ok: bool) -> None:  # noqa: FBT001
+async def test_the_infra_asked_for_must_be_enabled(settings: Settings, wanted: str, enabled: list[str], ok: bool) -> None:
     findings = await found(replace(settings, infra=wanted), Patient(infra=enabled), "{cpus: 2}")
     assert findings["infra"].ok is ok
     if not ok:
@@ -119,7 +119,7 @@ async def test_no_infra_at_all_is_told(settings: Settings) -> None:
         ("A100", False),
     ],
 )
-async def test_the_gpus_asked_for_must_be_there(settings: Settings, accelerators: str, ok: bool) -> None:  # noqa: FBT001
+async def test_the_gpus_asked_for_must_be_there(settings: Settings, accelerators: str, ok: bool) -> None:
     findings = await found(settings, Patient(), f"{{infra: slurm, accelerators: {accelerators}}}")
     assert findings["task0: GPUs"].ok is ok
     if not ok:
@@ -134,7 +134,7 @@ async def test_one_alternative_that_is_there_will_do(settings: Settings) -> None
 
 
 async def test_gpus_that_cannot_be_listed_are_no_verdict(settings: Settings) -> None:
-    patient = Patient(gpus={"slurm/local": errors.LaunchError("catalog offline")})  # type: ignore[dict-item]
+    patient = Patient(gpus={"slurm/local": errors.LaunchError("catalog offline")})
     findings = await found(settings, patient, "{infra: slurm/local, accelerators: H100:1}")
     assert "cannot tell" in findings["task0: GPUs"].says
 
