@@ -209,7 +209,7 @@ class Answers(Extension):
         filters["markdown"] = markdown
         filters["template_source"] = template_source
 
-    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002  # Jinja's signature
         """The second wall, for answers that no prompt saw, as in a replay file written by hand."""
         return "{{ cookiecutter | check_all }}" if source == PROJECT_FOLDER else source
 

@@ -75,7 +75,7 @@ async def main() -> None:
     for ending in _JOBS:
         watched: list[Watched] = []
         portal._portal = portal.Portal(connect=lambda settings, watched=watched: watched.append(Watched(connect(settings))) or watched[0])
-        found = await moments(ending, lambda watched=watched: watched[0] if watched else Watched(None))  # type: ignore[arg-type]
+        found = await moments(ending, lambda watched=watched: watched[0] if watched else Watched(None))  # type: ignore[arg-type]  # none yet: it saw nothing
         say(f"{ending}: verdict after {found.verdict:.2f} s, teardown requested {found.teardown:.2f} s later")
         start = "cancel" if ending == "cancel" else "end of the log"
         figures.append(Figure(f"{ending}: {start} to verdict", found.verdict, "s", most=1))

@@ -41,7 +41,7 @@ def _variable(name: str) -> str:
 
 
 def free(port: int) -> bool:
-    for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104
+    for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104  # tried, and closed at once
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -284,7 +284,7 @@ def run(arguments: list[str]) -> None:
     elif arguments[0] == "-c":
         sys.argv = ["-c", *arguments[2:]]
         sys.modules["__main__"] = main_module = types.ModuleType("__main__")
-        exec(compile(arguments[1], "<string>", "exec"), main_module.__dict__)  # noqa: S102
+        exec(compile(arguments[1], "<string>", "exec"), main_module.__dict__)  # noqa: S102  # as `python -c` does
     else:
         sys.argv = arguments
         sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))

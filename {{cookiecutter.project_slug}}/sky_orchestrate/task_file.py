@@ -124,7 +124,7 @@ def _first_node(text: str) -> yaml.Node | None:
     try:
         return loader.get_node() if loader.check_node() else None
     finally:
-        loader.dispose()  # pyright: ignore[reportUnknownMemberType]
+        loader.dispose()  # pyright: ignore[reportUnknownMemberType]  # PyYAML leaves it untyped
 
 
 def _refuse_duplicates(node: yaml.Node | None, source: str) -> None:

@@ -81,7 +81,7 @@ def _run_pipeline(screen: Screen) -> tuple[str, dict[str, Any]]:
 
     _log_to(screen)
     try:
-        state: Any = asyncio.run(sky_train_workflow(return_state=True))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        state: Any = asyncio.run(sky_train_workflow(return_state=True))  # pyright: ignore[reportArgumentType, reportCallIssue]  # Prefect's types know no async flow here
     except RuntimeError as error:
         raise DemoFailed(f"Prefect did not start: {error}; is its folder writable, and PREFECT_API_URL right where it is set?") from error
     page = f"{PREFECT_UI_URL.value() or 'http://127.0.0.1:4200'}/runs/flow-run/{state.state_details.flow_run_id}"

@@ -97,8 +97,7 @@ def anyone_may_read(url: str) -> bool:
     bare = re.sub(r"(\.git)?/*$", "", url)
     question = f"{bare}.git/info/refs?service=git-upload-pack"
     try:
-        # Only asked of https URLs.
-        with urllib.request.urlopen(question, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(question, timeout=10) as answer:  # noqa: S310  # only asked of https URLs
             return answer.status == 200
     except (OSError, ValueError):
         return False
