@@ -152,7 +152,7 @@ class Client:
 
     async def queue(self, cluster_name: str) -> Sequence[Job]:
         sdk = await self._module("sky.client.sdk")
-        rows = await self._ask(f"reading the queue of {cluster_name}", lambda: sdk.queue(cluster_name, all_users=True))
+        rows = await self._ask(f"reading the queue of {cluster_name}", lambda: sdk.queue(cluster_name, all_users=True), on_cluster=True)
         return [
             Job(
                 int(row["job_id"]),
@@ -166,13 +166,14 @@ class Client:
 
     async def job_status(self, cluster_name: str, job_id: int) -> JobStatus | None:
         sdk = await self._module("sky.client.sdk")
-        found = await self._ask(f"asking for job {job_id} on {cluster_name}", lambda: sdk.job_status(cluster_name, [job_id]))
+        asking = f"asking for job {job_id} on {cluster_name}"
+        found = await self._ask(asking, lambda: sdk.job_status(cluster_name, [job_id]), on_cluster=True)
         status = found.get(job_id)
         return None if status is None else JobStatus(status.value)
 
     async def cancel_job(self, cluster_name: str, job_id: int) -> None:
         sdk = await self._module("sky.client.sdk")
-        await self._ask(f"cancelling job {job_id} on {cluster_name}", lambda: sdk.cancel(cluster_name, job_ids=[job_id]))
+        await self._ask(f"cancelling job {job_id} on {cluster_name}", lambda: sdk.cancel(cluster_name, job_ids=[job_id]), on_cluster=True)
 
     async def tail_logs(self, cluster_name: str, job_id: int, on_line: Callable[[str], None], *, follow: bool = True) -> int | None:
         if self._streams <= 0:
@@ -233,9 +234,9 @@ class Client:
                 raise errors.AmbiguousSubmission(f"{doing}: no answer from {self.endpoint}; it may have taken the request") from error
             raise ours from error
 
-    async def _ask(self, doing: str, send: Callable[[], Any]) -> Any:
+    async def _ask(self, doing: str, send: Callable[[], Any], *, on_cluster: bool = False) -> Any:
         """One short request to the server, of which only a few are under way at once."""
-        with translated(doing, self.endpoint):
+        with translated(doing, self.endpoint, on_cluster=on_cluster):
             async with self._statuses:
                 return await self._get(await self._in_thread(send))
 

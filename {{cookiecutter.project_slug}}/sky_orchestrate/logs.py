@@ -26,16 +26,26 @@ _PROGRESS = re.compile(r"\d+%\|.*\||^\s*\d+%\s*$|^\s*\d+/\d+\s*$")
 
 
 class JobLog:
-    """One job's log over all its streams: what to show, the outputs it declares, its last lines and its exit code."""
+    """One job's log over all its streams: what to show, the outputs it declares, its last lines and its exit code.
+
+    `shown` are the raw lines that an earlier attempt has shown: they count for the rest, and are not shown again.
+    """
 
     def __init__(
-        self, job_name: str, on_log: Callable[[str], None], *, secrets: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+        self,
+        job_name: str,
+        on_log: Callable[[str], None],
+        *,
+        secrets: Collection[str] = (),
+        shown: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._prefix = re.compile(rf"^\({re.escape(job_name)}, pid=\d+\) ?")
         self._on_log, self._clock = on_log, clock
         # A job may print what it was given; longest first, as one secret may be a part of another.
         self._secrets = sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
         self._seen = 0
+        self._shown = shown
         self._position = 0
         self._progress: str | None = None
         self._progress_shown_at = float("-inf")
@@ -55,7 +65,7 @@ class JobLog:
 
     def begin_anew(self) -> None:
         """Another job's log begins."""
-        self._seen = self._position = 0
+        self._seen = self._position = self._shown = 0
         self.outputs.clear()
         self.tail.clear()
         self.exit_code, self.started = None, False
@@ -100,4 +110,5 @@ class JobLog:
 
     def _show(self, line: str) -> None:
         self.tail.append(line)
-        self._on_log(line)
+        if self._seen > self._shown:
+            self._on_log(line)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sky_orchestrate import errors, naming
-from sky_orchestrate.cluster import JobStatus, SkyClient
+from sky_orchestrate.cluster import SkyClient
 from sky_orchestrate.following import Following
 from sky_orchestrate.logs import JobLog
 from sky_orchestrate.naming import RunKey
 from sky_orchestrate.patience import finish
-from sky_orchestrate.result import Limits, Pace, TaskResult, Timings
+from sky_orchestrate.result import Limits, Pace, TaskResult
 from sky_orchestrate.submission import Launch, Placement, Submission
 from sky_orchestrate.task import TaskSpec
 from sky_orchestrate.teardown import Teardowns, tear_down
@@ -128,28 +128,7 @@ class Step:
         following = Following(
             self._client, self.place, submitted, self._log, limits=self._options.limits, pace=self._options.pace, say=self._on_log
         )
-        status = await following.verdict(self._submission)
-        if status is not JobStatus.SUCCEEDED:
-            raise self._failure(following.job_id, status)
-        return TaskResult(
-            cluster_name=self.place.cluster,
-            job_id=following.job_id,
-            status=status.value,
-            outputs=dict(self._log.outputs),
-            log_tail=list(self._log.tail),
-            timings=Timings(round(provisioned, 1), round(following.queued, 1), round(following.ran, 1)),
-        )
-
-    def _failure(self, job_id: int, status: JobStatus) -> errors.SkyJobFailed:
-        cancelled = status is JobStatus.CANCELLED
-        kind = errors.SkyJobCancelled if cancelled else errors.SkyJobFailed
-        return kind(
-            cluster_name=self.place.cluster,
-            job_id=job_id,
-            status=status.value,
-            exit_code=self._log.exit_code or (103 if cancelled else 100),
-            log_tail=tuple(self._log.tail),
-        )
+        return await following.result(provisioned=provisioned)
 
     async def _after_failure(self, error: errors.SkyOrchestrateError) -> None:
         """Awaited before the error is raised: a retry starts on a clean slate. The error itself is not lost to a failing teardown."""

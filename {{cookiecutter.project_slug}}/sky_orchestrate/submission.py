@@ -80,15 +80,10 @@ class Submission:
                 self._say(f"{error}; looking before sending again")
                 await asyncio.sleep(jitter(self._pace.retry, 2 * self._pace.retry))
 
-    async def sole_survivor(self, submitted: Submitted) -> Submitted:
-        """After a launch: where two deliveries submitted at once, the lowest live job stays and the others are cancelled."""
-        jobs = await ask(self._pace, lambda: self._client.queue(self._place.cluster))
-        keep = survivor(jobs, self._place.job) or submitted
-        for job in jobs:
-            if job.name == self._place.job and job.status.live and job.id != keep.job_id:
-                self._say(f"job {job.id} on {self._place.cluster} doubles job {keep.job_id}: cancelling it")
-                await ask(self._pace, lambda job=job: self._client.cancel_job(self._place.cluster, job.id))
-        return keep
+    async def sent(self) -> None:
+        """After a cancel: wait for the answer to a launch that is on its way, so that a teardown elsewhere finds it."""
+        if self.sending is not None and not self.sending.done():
+            await asyncio.wait([self.sending], timeout=self._pace.answer)
 
     async def _settled(self) -> tuple[Cluster | None, Sequence[Job]]:
         """The cluster and its queue, once nothing is being done to it; no cluster where there is none that runs."""
@@ -172,6 +167,17 @@ class Submission:
         finally:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def sole_survivor(client: SkyClient, place: Placement, submitted: Submitted, *, pace: Pace, say: Callable[[str], None]) -> Submitted:
+    """After a launch: where two deliveries submitted at once, the lowest live job stays and the others are cancelled."""
+    jobs = await ask(pace, lambda: client.queue(place.cluster))
+    keep = survivor(jobs, place.job) or submitted
+    for job in jobs:
+        if job.name == place.job and job.status.live and job.id != keep.job_id:
+            say(f"job {job.id} on {place.cluster} doubles job {keep.job_id}: cancelling it")
+            await ask(pace, lambda job=job: client.cancel_job(place.cluster, job.id))
+    return keep
 
 
 def survivor(jobs: Sequence[Job], name: str) -> Submitted | None:

@@ -43,8 +43,11 @@ _REJECTED = frozenset(
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
-def translate(error: BaseException, doing: str, endpoint: str) -> errors.SkyOrchestrateError:
-    """`error`, raised by SkyPilot's SDK while `doing` something at `endpoint`, as one of ours with one clear line."""
+def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bool = False) -> errors.SkyOrchestrateError:
+    """`error`, raised by SkyPilot's SDK while `doing` something at `endpoint`, as one of ours with one clear line.
+
+    `on_cluster`: a question that the server takes to the cluster itself, whose machine may be going away meanwhile.
+    """
     if isinstance(error, errors.SkyOrchestrateError):
         return error
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -56,7 +59,7 @@ def translate(error: BaseException, doing: str, endpoint: str) -> errors.SkyOrch
         )
     if names & _INCOMPATIBLE:
         return errors.EndpointIncompatible(f"{doing}: SkyPilot at {endpoint} and this client do not fit together: {said}")
-    if names & _GONE:
+    if names & _GONE or (on_cluster and "CommandError" in names):
         return errors.ClusterGone(f"{doing}: {said}")
     if "ResourcesUnavailableError" in names:
         return errors.SkyNoCapacity(f"{doing}: no resources available: {said}")
@@ -77,14 +80,14 @@ def translate(error: BaseException, doing: str, endpoint: str) -> errors.SkyOrch
 
 
 @contextmanager
-def translated(doing: str, endpoint: str) -> Generator[None, None, None]:
+def translated(doing: str, endpoint: str, *, on_cluster: bool = False) -> Generator[None, None, None]:
     """Let only our errors out. Cancellation passes as it is."""
     try:
         yield
     except errors.SkyOrchestrateError:
         raise
     except Exception as error:
-        raise translate(error, doing, endpoint) from error
+        raise translate(error, doing, endpoint, on_cluster=on_cluster) from error
 
 
 def one_line(text: str, limit: int = 600) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -226,3 +227,35 @@ async def test_rule_15_a_thousand_waits_share_few_streams_and_none_starves() -> 
     assert len(fake.server.submissions) == 1000
     assert fake.server.left == []
     assert grown < 300 * 1024
+
+
+@pytest.mark.parametrize("comes_back", [True, False], ids=["and comes back", "for good"])
+async def test_rule_08_a_cluster_that_is_up_and_does_not_answer(fake: FakeWorld, comes_back: bool) -> None:
+    tries = attempt(fake, "fault")
+    fake.server.cut_streams_after = [1]
+    running = asyncio.ensure_future(tries.run(task("echo begun\nsleep 10\necho ended")))
+    await fake.until_running(cluster_of(tries))
+    fake.server.clusters[cluster_of(tries)].ready = False
+    if comes_back:
+        await asyncio.sleep(0.2)
+        fake.server.clusters[cluster_of(tries)].ready = True
+        assert (await running).log_tail[-1] == "ended"
+    else:
+        with pytest.raises(errors.SkyClusterLost, match="is up, and answers nothing about job 1"):
+            await running
+    assert len(fake.server.submissions) == 1
+    assert fake.server.left == []
+
+
+async def test_rule_09_a_stream_cut_after_a_long_silence_is_taken_up_again(fake: FakeWorld) -> None:
+    pace = replace(FAST, patience=0.3, answer=0.2)
+    tries = attempt(fake, "fault").with_options(pace=pace)
+    running = asyncio.ensure_future(tries.run(task("echo begun\nsleep 100\necho ended")))
+    await fake.until_running(cluster_of(tries))
+    await asyncio.sleep(0.5)
+    fake.server.answers = False
+    fake.server.clusters[cluster_of(tries)].jobs[0].say("a line that cuts the stream")
+    await asyncio.sleep(0.05)
+    fake.server.answers = True
+    assert (await running).log_tail[-1] == "ended"
+    assert fake.server.left == []

@@ -79,7 +79,7 @@ def _state_of(wanted: str) -> RunStateOf:
 def _run_state(settings: Settings) -> RunStateOf:
     """The flavour's function that asks its orchestrator, as pyproject.toml names it."""
     module, _, name = settings.run_state.partition(":")
-    cure = 'pyproject.toml names it: [tool.sky-orchestrate] run_state = "flows.run_state:run_state"'
+    cure = 'pyproject.toml names it: [tool.sky-orchestrate] run_state = "package.module:function"'
     if not module or not name:
         raise SettingsError(f"run_state is {settings.run_state!r}, and would be right as the function that asks the orchestrator; {cure}")
     if str(settings.root) not in sys.path:

@@ -61,11 +61,30 @@ class TaskSpec:
         return _digest([setup, used, sorted(self.secrets) if setup else [], mounts, nodes])
 
 
+@dataclass(frozen=True)
+class TaskText:
+    """A task file's text, what to call it in an error, and the commit it stands at where it comes from Git (else empty)."""
+
+    text: str
+    source: str
+    commit: str = ""
+
+
+def read_task(
+    yaml_path: str | Path, *, base_path: str | Path | None = None, git_ref: str | None = None, settings: Settings, run: str | None = None
+) -> TaskText:
+    """The text of a task file, for `load_task(yaml_text=)` on another worker. Blocks while Git fetches; raises TaskFileError."""
+    place = _place(yaml_path, base_path, git_ref, {}, run, settings)
+    assert place.file is not None
+    return TaskText(_read(place, place.file), place.said, place.checkout.origin.commit if place.checkout else "")
+
+
 def load_task(
     yaml_path: str | Path | None = None,
     *,
     base_path: str | Path | None = None,
     yaml_text: str | None = None,
+    said: str | None = None,
     git_ref: str | None = None,
     envs: Mapping[str, Any] | None = None,
     secrets: Mapping[str, str] | None = None,
@@ -76,12 +95,12 @@ def load_task(
 ) -> TaskSpec:
     """The task of a file (`yaml_path`, below `base_path`: a folder or a Git URL) or of `yaml_text`. Blocks while Git fetches.
 
-    A relative path is taken from the project's root. A run's id as `run` keeps a branch at one commit for all of the run on this
-    host. Raises TaskFileError naming file, field and what would be right.
+    `said` is what errors call `yaml_text`. A relative path is taken from the project's root. A run's id as `run` keeps a branch at one
+    commit for all of the run on this host. Raises TaskFileError naming file, field and what would be right.
     """
     if (yaml_path is None) == (yaml_text is None):
         raise TaskFileError(_INLINE, "", "a task comes from yaml_path or from yaml_text", "give exactly one of them")
-    place = _place(yaml_path, base_path, git_ref, secrets or {}, run, settings)
+    place = _place(yaml_path, base_path, git_ref, secrets or {}, run, settings, said or _INLINE)
     text = yaml_text or "" if place.file is None else _read(place, place.file)
     config = task_file.read(text, place.said)
     name = _name(config, place)
@@ -114,8 +133,9 @@ def _place(
     secrets: Mapping[str, str],
     run: str | None,
     settings: Settings,
+    inline: str = _INLINE,
 ) -> _Place:
-    said = _INLINE if yaml_path is None else str(yaml_path)
+    said = inline if yaml_path is None else str(yaml_path)
     if base_path is not None and source.is_git_url(str(base_path)):
         access = source.Access(secrets.get("GIT_TOKEN") or settings.variable("GIT_TOKEN"), settings.variable("GIT_SSH_KEY_PATH"))
         checkout = source.checkout(str(base_path), git_ref or "", access, run=run)

@@ -135,3 +135,22 @@ async def test_a_streams_error_reaches_the_one_who_follows() -> None:
 
     with pytest.raises(ConnectionError, match="cut"):
         await follow(tail, lambda line: None)
+
+
+def test_lines_that_an_earlier_attempt_has_shown_count_and_are_not_shown_again() -> None:
+    shown: list[str] = []
+    log = JobLog("train", shown.append, shown=2)
+    for line in ("one", f'{PREFIX}::sky-output::{{"loss": 1}}', "three"):
+        log.feed(line)
+    assert shown == ["three"]
+    assert log.lines == 3
+    assert log.outputs == {"loss": 1}
+    assert log.tail[0] == "one"
+
+
+def test_lines_shown_of_one_job_hide_none_of_another() -> None:
+    shown: list[str] = []
+    log = JobLog("train", shown.append, shown=2)
+    log.begin_anew()
+    log.feed("theirs")
+    assert shown == ["theirs"]
