@@ -1,4 +1,4 @@
-"""Bake a project from this folder, for the tests, the examples and the Makefile: `python bake.py FOLDER [ANSWERS.yaml]`.
+"""Bake a project from this folder, for the tests, the examples and the Makefile: `python bake.py FOLDER [ANSWERS.yaml] [NAME=ANSWER ...]`.
 
 FOLDER becomes the project. What is installed or set up there (.venv, .local and the like) stays, so that a second run is warm.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import yaml
 from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).resolve().parent
-STAYS = (".venv", ".uv", ".local", ".prefect", ".env", "answers.yaml")
+STAYS = (".venv", ".uv", ".local", ".prefect", ".temporal", ".env", "answers.yaml")
 
 
 def bake(answers: Mapping[str, Any], into: Path, template: Path = ROOT) -> Path:
@@ -44,6 +44,14 @@ def read_answers(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
+def answers_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Answers as the command line has them, a file of them or NAME=ANSWER; later ones hold."""
+    answers: dict[str, Any] = {}
+    for argument in arguments:
+        name, given, answer = argument.partition("=")
+        answers |= {name: answer} if given else read_answers(Path(argument))
+    return answers
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    renew(target, read_answers(Path(sys.argv[2])) if len(sys.argv) > 2 else {})
+    renew(Path(sys.argv[1]), answers_of(sys.argv[2:]))

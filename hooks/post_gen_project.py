@@ -6,16 +6,28 @@ import shutil
 import tempfile
 from pathlib import Path
 
+
+def _one_of_each(orchestrator: str) -> dict[str, str]:
+    """What each orchestrator has one of, under its name here, and the project without that name."""
+    requirements = ("requirements{}.in", "requirements{}.txt", "requirements-dev{}.in", "requirements-dev{}.txt")
+    dotted = {name.format(f".{orchestrator}"): name.format("") for name in (*requirements, "orchestrator{}.mk", "manifests{}")}
+    return {**dotted, f"tests/e2e/orchestra_{orchestrator}.py": "tests/e2e/orchestra.py"}
+
+
+def _as_they_are(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
 # orchestrator -> the files and folders that only it has, and their names in its project
 KEPT = {
     "prefect": {
-        "requirements.prefect.in": "requirements.in",
-        "requirements.prefect.txt": "requirements.txt",
-        "requirements-dev.prefect.in": "requirements-dev.in",
-        "requirements-dev.prefect.txt": "requirements-dev.txt",
-        "flows": "flows",
-        "prefect.yaml": "prefect.yaml",
-        "manifests": "manifests",
+        **_one_of_each("prefect"),
+        **_as_they_are("flows", "prefect.yaml", "tests/flows"),
+        **_as_they_are("tests/e2e/prefect_probe_flows.py", "tests/e2e/test_prefect_fan_out.py", "tests/e2e/test_prefect_faults.py"),
+    },
+    "temporal": {
+        **_one_of_each("temporal"),
+        **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "tests/temporal", "tests/e2e/test_temporal_faults.py"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind

@@ -13,6 +13,9 @@ from click.testing import CliRunner
 from cookiecutter import prompt
 from cookiecutter.cli import main as cookiecutter_command
 
+from answers import ORCHESTRATORS
+from bake import bake
+
 ROOT = Path(__file__).resolve().parent.parent
 CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache")
 
@@ -48,6 +51,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+@pytest.fixture(scope="session")
+def projects(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The default project of each orchestrator, for tests that only look."""
+    return {name: bake({"orchestrator": name}, tmp_path_factory.mktemp(name), template) for name in ORCHESTRATORS}
+
+
 Ask = Callable[[Mapping[str, Any]], Baked]
 
 
@@ -62,7 +71,7 @@ def ask(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     monkeypatch.setenv("HOME", str(world / "home"))
     monkeypatch.chdir(world)
 
-    def bake(answers: Mapping[str, Any]) -> Baked:
+    def asked(answers: Mapping[str, Any]) -> Baked:
         def typed(question: str, default: Any, *_: Any) -> Any:
             return answers.get(question, default)
 
@@ -75,11 +84,11 @@ def ask(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
         crashed = result.exception is not None and not isinstance(result.exception, SystemExit)
         return Baked(result.exit_code, result.output, crashed, world)
 
-    return bake
+    return asked
 
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, but what running the project leaves there."""
-    made = (".venv", ".uv", ".local", *CACHES)
+    made = (".venv", ".uv", ".local", ".prefect", ".temporal", *CACHES)
     files = (path for path in folder.rglob("*") if path.is_file() and not set(made) & set(path.relative_to(folder).parts))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

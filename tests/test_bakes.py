@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import tree
+from conftest import ROOT, tree
 
 from answers import ORCHESTRATORS
 from bake import bake
@@ -24,6 +25,11 @@ ON = [
     ("azure/eastus/1", "T4:1"),
 ]
 MATRIX = [pytest.param(orchestrator, infra, accelerator) for orchestrator in ORCHESTRATORS for infra, accelerator in ON]
+
+
+# The template's own environment is the default orchestrator's; the others' are their bakes'.
+ENVIRONMENTS = {name: ROOT / ".build" / name / "sky-train-pipeline" / ".venv" for name in ORCHESTRATORS[1:]}
+ENVIRONMENTS[ORCHESTRATORS[0]] = Path(sys.prefix)
 
 
 def run(project: Path, *command: str) -> None:
@@ -58,11 +64,34 @@ def test_caches_in_the_templates_folder_are_not_baked(template: Path, tmp_path: 
 
 @pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
 def test_it_is_clean_in_style_and_types(template: Path, tmp_path: Path, orchestrator: str) -> None:
+    environment = ENVIRONMENTS[orchestrator]
+    if not (environment / "bin" / "python").exists():
+        pytest.skip(f"the environment of {orchestrator} is not there; `make lint` makes it, and looks at the same")
     project = bake({"orchestrator": orchestrator}, tmp_path, template)
-    (project / ".venv").symlink_to(sys.prefix)
+    (project / ".venv").symlink_to(environment)
     run(project, "ruff", "check", "--no-cache", ".")
     run(project, "ruff", "format", "--no-cache", "--check", ".")
     run(project, "basedpyright", "--level", "error")
+
+
+# What has to do with one orchestrator alone, by its files' names, imports and words
+TRACES = {
+    "prefect": re.compile(r"prefect|\bflows?\b", re.IGNORECASE),
+    "temporal": re.compile(r"temporal(?!ly)|run_work(er|flow)\b", re.IGNORECASE),
+}
+# Lists of what stays behind, the same in every flavour
+SHARED_LISTS = {".gitignore", ".skyignore", "tests/e2e/processes.py"}
+# The core is the same in every flavour, and its texts may give an example of one
+CORE = "sky_orchestrate/"
+
+
+@pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
+def test_nothing_of_another_orchestrator_remains(projects: dict[str, Path], orchestrator: str) -> None:
+    files = {name: text.decode(errors="replace") for name, text in tree(projects[orchestrator]).items() if name not in SHARED_LISTS}
+    for other in set(ORCHESTRATORS) - {orchestrator}:
+        assert [name for name in files if TRACES[other].search(name)] == []
+        ours = {name: text for name, text in files.items() if not name.startswith(CORE)}
+        assert {name: found[0] for name, text in ours.items() if (found := TRACES[other].search(text))} == {}
 
 
 @pytest.mark.parametrize(("infra", "accelerator"), [("gcp", "none"), ("slurm/local", "A100-80GB:8")])

@@ -61,26 +61,50 @@ def test_files_of_one_flavour_carry_its_name_in_the_table() -> None:
     assert flavoured == {name for names in KEPT.values() for name in names if name.startswith("requirements")}
 
 
-@pytest.mark.parametrize("makefile", [ROOT / "Makefile", PROJECT / "Makefile"], ids=["template", "project"])
-def test_help_has_one_line_for_every_target(makefile: Path) -> None:
-    text = makefile.read_text()
-    phony = re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)[0].split()
-    make = subprocess.run(["make", "--no-print-directory"], cwd=makefile.parent, capture_output=True, text=True, check=True)
+@pytest.fixture(params=["template", *ORCHESTRATORS])
+def folder(request: pytest.FixtureRequest, projects: dict[str, Path]) -> Path:
+    """The template, and what it makes."""
+    return projects.get(request.param, ROOT)
+
+
+def targets(folder: Path) -> list[str]:
+    makefiles = [folder / "Makefile", *folder.glob("*.mk")]
+    return [name for path in makefiles for line in re.findall(r"^\.PHONY: (.*)", path.read_text(), re.MULTILINE) for name in line.split()]
+
+
+def test_help_has_one_line_for_every_target(folder: Path) -> None:
+    make = subprocess.run(["make", "--no-print-directory"], cwd=folder, capture_output=True, text=True, check=True)
     helped = make.stdout.splitlines()
-    assert sorted(line.split()[1] for line in helped) == sorted(phony)
+    assert sorted(line.split()[1] for line in helped) == sorted(targets(folder))
     assert [line for line in helped if len(line) > 120] == []
 
 
-@pytest.mark.parametrize("workflow", [ROOT / ".github/workflows/ci.yml", PROJECT / ".github/workflows/ci.yml"], ids=["template", "project"])
-def test_workflows_run_make_on_a_plain_runner_and_need_no_secret(workflow: Path) -> None:
-    text = workflow.read_text()
+def test_help_tells_of_the_main_job_first(projects: dict[str, Path]) -> None:
+    for project in projects.values():
+        helped = subprocess.run(["make", "--no-print-directory"], cwd=project, capture_output=True, text=True, check=True).stdout
+        assert [line.split()[1] for line in helped.splitlines()][:6] == ["help", "setup", "test", "demo", "run", "ui"]
+
+
+def test_every_flavour_has_the_same_targets_but_its_own_worker(projects: dict[str, Path]) -> None:
+    common = {name: set(targets(project)) - {"worker"} for name, project in projects.items()}
+    assert all(names == common["prefect"] for names in common.values())
+
+
+def test_the_lanes_know_every_flavour() -> None:
+    flavours = " ".join(ORCHESTRATORS)
+    assert f"FLAVOURS := $(or $(FLAVOUR),{flavours})" in (ROOT / "Makefile").read_text()
+    assert f"for flavour in {flavours}; do" in (ROOT / ".ci" / "run").read_text()
+    assert {path.parent.name for path in (ROOT / "examples").glob("*/answers.yaml")} == set(ORCHESTRATORS)
+
+
+def test_workflows_run_make_on_a_plain_runner_and_need_no_secret(folder: Path) -> None:
+    text = (folder / ".github" / "workflows" / "ci.yml").read_text()
     assert "secrets." not in text
-    targets = re.findall(r"^\.PHONY: (.*)", (workflow.parents[2] / "Makefile").read_text(), re.MULTILINE)[0].split()
     for job in yaml.safe_load(text)["jobs"].values():
         assert job["runs-on"].startswith("ubuntu-")
-        commands = [step["run"] for step in job["steps"] if "run" in step]
+        commands = [step["run"].split() for step in job["steps"] if "run" in step]
         assert commands
-        assert [command for command in commands if command.removeprefix("make ") not in targets] == []
+        assert [command for command in commands if command[0] != "make" or command[1] not in targets(folder)] == []
 
 
 @pytest.mark.parametrize("config", [ROOT, PROJECT], ids=["template", "project"])

@@ -1,7 +1,8 @@
-"""The Prefect worker's manifests: valid by Kubernetes' own schemas, restricted, and without rights or secrets."""
+"""The worker's manifests: valid by Kubernetes' own schemas, restricted, and without rights or secrets."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,7 +29,7 @@ def filled_in(tmp_path: Path) -> Path:
     return tmp_path / "manifests"
 
 
-@pytest.mark.parametrize("name", ["namespace.yaml", "worker.yaml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml"))
 def test_each_manifest_is_valid(name: str) -> None:
     for manifest in yaml.safe_load_all((MANIFESTS / name).read_text()):
         kubernetes_validate.validate(manifest, "1.30", strict=True)
@@ -70,11 +71,11 @@ def test_the_worker_has_no_rights_in_kubernetes() -> None:
     assert not [kind for kind in kinds if "Role" in kind or kind == "ServiceAccount"]
 
 
-def test_the_worker_polls_this_projects_pool_as_prefect_yaml_deploys_to_it() -> None:
-    (worker,) = pod()["containers"]
-    namespace = yaml.safe_load((MANIFESTS / "namespace.yaml").read_text())
-    assert worker["args"][-2:] == ["--pool", namespace["metadata"]["name"]]
-    assert worker["args"][:3] == ["prefect", "worker", "start"]
+def test_the_image_holds_what_it_copies_and_each_is_there() -> None:
+    copied = re.findall(r"^COPY (.*) \S+$", (MANIFESTS / "Dockerfile").read_text(), re.MULTILINE)
+    sources = [name for names in copied for name in names.split()]
+    assert {"requirements.txt", "pyproject.toml", "sky_orchestrate", "tasks", "workload"} <= set(sources)
+    assert [name for name in sources if not (ROOT / name).exists()] == []
 
 
 def test_no_secret_can_be_committed() -> None:

@@ -42,11 +42,11 @@ class Household:
     environ: dict[str, str]
     mark: str = field(default_factory=lambda: f"{os.getpid()}-{time.time():.0f}")
 
-    def start(self, *command: str, log: str, environ: Mapping[str, str] | None = None) -> psutil.Process:
-        """`command` with this Python, in a session of its own: Ctrl-C is for the tests, which then end it."""
+    def start(self, *command: str, log: str, environ: Mapping[str, str] | None = None, program: str = sys.executable) -> psutil.Process:
+        """`command` with this Python or another program, in a session of its own: Ctrl-C is for the tests, which then end it."""
         with (self.folder / f"{log}.log").open("ab") as out:
             return psutil.Popen(
-                [sys.executable, *command],
+                [program, *command],
                 cwd=self.root,
                 env={**self.environ, _MARK: self.mark, **(environ or {})},
                 stdin=subprocess.DEVNULL,
@@ -91,15 +91,9 @@ class Household:
 def keep_house(root: Path, folder: Path, **environ: str) -> Iterator[Household]:
     """Processes that see nothing of the caller's own settings, profiles and homes, and all end with the tests."""
     (folder / "home").mkdir()
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SKY", "AWS_", "DATA_BUCKET"))}
-    ours = {
-        "HOME": str(folder / "home"),
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-    }
-    household = Household(root, folder, {**clean, **ours, **environ})
+    foreign = ("PREFECT_", "TEMPORAL_", "SKY", "AWS_", "DATA_BUCKET")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    household = Household(root, folder, {**clean, "HOME": str(folder / "home"), **environ})
     # Told to end by `timeout` or CI, as by Ctrl-C: the fixtures still clear up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

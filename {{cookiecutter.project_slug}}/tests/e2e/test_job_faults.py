@@ -31,7 +31,7 @@ def test_a_broken_task_file_is_told_at_once_and_submits_nothing(cloud: Cloud, jo
     run = run_step(job, retries=2)
     assert run.verdict(within=60) == "Failed"
     run.assert_says("resourcez")
-    assert not run.says("Retry 1/2")
+    assert not run.retried
     assert cloud.submissions(job.name) == 0
     cloud.assert_nothing_left(job.name)
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e import pods
-from tests.e2e.orchestra import Prefect, Run
+from tests.e2e.orchestra import Orchestra, Run
 from tests.e2e.pods import S3, Kubernetes, PodJob, Pods
 from tests.e2e.processes import Household, keep_house, until
 
@@ -50,21 +50,21 @@ def s3(kubernetes: Kubernetes) -> Iterator[S3]:
         yield s3
 
 
-def test_the_pipeline_runs_in_pods(skypilot: Pods, prefect: Prefect, s3: S3) -> None:
+def test_the_pipeline_runs_in_pods(skypilot: Pods, orchestra: Orchestra, s3: S3) -> None:
     for block in ("e2e-key-id", "e2e-key"):
-        prefect.keep_secret(block, f"{block}-value")
+        orchestra.keep_secret(block, f"{block}-value")
     secrets = {"AWS_ACCESS_KEY_ID": "e2e-key-id", "AWS_SECRET_ACCESS_KEY": "e2e-key"}
-    bucket = {"data_bucket_name": "data", "data_bucket_store_type": "s3", "envs": {"AWS_ENDPOINT_URL": s3.endpoint}}
-    run = prefect.submit("sky_train_workflow", {**bucket, "secrets": secrets})
+    bucket = {"DATA_BUCKET_NAME": "data", "DATA_BUCKET_STORE_TYPE": "s3", "AWS_ENDPOINT_URL": s3.endpoint}
+    run = orchestra.pipeline(envs=bucket, secrets=secrets)
     assert run.verdict(within=800) == "Completed"
-    result = prefect.result(run)
+    result = run.result
     assert result["accuracy"] > 0.95
     steps = result["steps"]
     assert [steps[name]["status"] for name in STEPS] == ["SUCCEEDED"] * 3
     # The data has a cluster of its own, and evaluation follows training on its.
     assert [steps[name]["job_id"] for name in STEPS] == [1, 1, 2]
     assert [skypilot.submissions(steps[name]["cluster_name"]) for name in STEPS] == [1, 2, 2]
-    assert any(str(run.id) in name for name in s3.names("data"))
+    assert any(run.name in name for name in s3.names("data"))
     skypilot.assert_nothing_left()
 
 
@@ -73,42 +73,41 @@ def job(skypilot: Pods) -> PodJob:
     return PodJob(skypilot)
 
 
-def start(prefect: Prefect, job: PodJob, *, run: str = "true", environ: dict[str, str] | None = None) -> Run:
-    return prefect.submit("e2e_step", {"task_yaml": job.yaml(run)}, environ=environ)
+def start(orchestra: Orchestra, job: PodJob, *, run: str = "true", environ: dict[str, str] | None = None) -> Run:
+    return orchestra.step(job.yaml(run), environ=environ)
 
 
-def test_a_failing_job_is_a_failed_run_and_leaves_no_pod(skypilot: Pods, prefect: Prefect, job: PodJob) -> None:
-    run = start(prefect, job, run="echo no such luck; exit 7")
+def test_a_failing_job_is_a_failed_run_and_leaves_no_pod(skypilot: Pods, orchestra: Orchestra, job: PodJob) -> None:
+    run = start(orchestra, job, run="echo no such luck; exit 7")
     assert run.verdict(within=400) == "Failed"
     run.assert_says("no such luck")
     assert skypilot.submissions(job.name) == 1
     skypilot.assert_nothing_left()
 
 
-def test_the_reaper_takes_down_the_pod_of_a_crashed_run(skypilot: Pods, prefect: Prefect, job: PodJob) -> None:
-    run = start(prefect, job, run=job.wait)
+def test_the_reaper_takes_down_the_pod_of_a_crashed_run(skypilot: Pods, orchestra: Orchestra, job: PodJob) -> None:
+    run = start(orchestra, job, run=job.wait)
     until("the job has begun", lambda: run.says("waiting"), within=400)
-    prefect.kill_worker()
-    assert run.verdict(within=240) == "Crashed"
+    orchestra.kill_worker()
+    run.lost(within=240)
     assert job.pods
-    prefect.start_worker()
-    reaper = prefect.submit("sky_reaper", {}, environ={"SKY_ORCHESTRATE_REAPER_GRACE": "0"})
+    orchestra.start_worker()
+    reaper = orchestra.reap()
     assert reaper.verdict(within=240) == "Completed"
     reaper.assert_says("taken down")
-    assert run.state.name == "Crashed"
     assert skypilot.submissions(job.name) == 1
     skypilot.assert_nothing_left()
 
 
-def test_autodown_takes_the_pod_that_a_killed_worker_left(skypilot: Pods, prefect: Prefect, job: PodJob) -> None:
-    run = start(prefect, job, run=job.wait, environ={"SKY_ORCHESTRATE_IDLE_MINUTES": "1"})
+def test_autodown_takes_the_pod_that_a_killed_worker_left(skypilot: Pods, orchestra: Orchestra, job: PodJob) -> None:
+    run = start(orchestra, job, run=job.wait, environ={"SKY_ORCHESTRATE_IDLE_MINUTES": "1"})
     until("the job has begun", lambda: run.says("waiting"), within=400)
-    prefect.kill_worker()
+    orchestra.kill_worker()
     assert job.pods
     job.end()
     until("autodown has taken the pod", lambda: not job.pods, within=300, every=5)
     # Nobody has said anything of the run yet: it was the cluster itself.
     assert not skypilot.asked_down(job.name)
-    run.crashed()
+    run.lost(within=240)
     assert skypilot.submissions(job.name) == 1
     skypilot.assert_nothing_left()

@@ -1,4 +1,4 @@
-"""The pipeline as it is deployed: from prefect.yaml, by a real worker, with its data in a folder and in S3."""
+"""The pipeline as it is deployed, by a real worker, with its data in a folder and in S3."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.cloud import Cloud
-from tests.e2e.orchestra import Prefect
+from tests.e2e.orchestra import Orchestra
 from tests.e2e.processes import Household, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deadline(480)]
 
-PIPELINE = "sky_train_workflow"
 STEPS = ("data_preprocessing", "train", "eval")
 
 
 @pytest.mark.smoke
-def test_the_deployed_pipeline_trains_a_good_model(cloud: Cloud, prefect: Prefect) -> None:
-    run = prefect.submit(PIPELINE, {})
+def test_the_deployed_pipeline_trains_a_good_model(cloud: Cloud, orchestra: Orchestra) -> None:
+    run = orchestra.pipeline()
     assert run.verdict(within=300) == "Completed"
-    assert_trained_well(cloud, prefect.result(run))
+    assert_trained_well(cloud, run.result)
 
 
 @pytest.fixture
@@ -47,14 +46,14 @@ def made(store: Any) -> bool:
     return True
 
 
-def test_the_pipeline_keeps_its_data_in_s3(cloud: Cloud, prefect: Prefect, s3: str) -> None:
+def test_the_pipeline_keeps_its_data_in_s3(cloud: Cloud, orchestra: Orchestra, s3: str) -> None:
     for block in ("e2e-key-id", "e2e-key"):
-        prefect.keep_secret(block, f"{block}-value")
+        orchestra.keep_secret(block, f"{block}-value")
     secrets = {"AWS_ACCESS_KEY_ID": "e2e-key-id", "AWS_SECRET_ACCESS_KEY": "e2e-key"}
-    bucket = {"data_bucket_name": "data", "data_bucket_store_type": "s3", "envs": {"AWS_ENDPOINT_URL": s3}}
-    run = prefect.submit(PIPELINE, {**bucket, "secrets": secrets})
+    bucket = {"DATA_BUCKET_NAME": "data", "DATA_BUCKET_STORE_TYPE": "s3", "AWS_ENDPOINT_URL": s3}
+    run = orchestra.pipeline(envs=bucket, secrets=secrets)
     assert run.verdict(within=300) == "Completed"
-    assert_trained_well(cloud, prefect.result(run))
+    assert_trained_well(cloud, run.result)
     run.assert_says("s3://data/")
 
 

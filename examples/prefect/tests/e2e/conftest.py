@@ -1,4 +1,4 @@
-"""The session of the e2e tests: one local SkyPilot, one Prefect server, one worker. All processes end with it, after Ctrl-C too."""
+"""The session of the e2e tests: one local SkyPilot, one orchestrator, one worker. All processes end with it, after Ctrl-C too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT, LocalSkyPilot
 from tests.e2e.cloud import Cloud
 from tests.e2e.jobs import Job
-from tests.e2e.orchestra import Prefect, Run, serve
+from tests.e2e.orchestra import Orchestra, Run, prepare, serve
 from tests.e2e.processes import PATIENCE, Household, keep_house
 
 _DEADLINE = 420
@@ -24,18 +24,26 @@ def household(local_skypilot: LocalSkyPilot, tmp_path_factory: pytest.TempPathFa
         yield household
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prepared() -> Any:
+    """Before the home folder is another one."""
+    return prepare()
+
+
 @pytest.fixture(scope="session")
-def prefect_server(household: Household) -> Iterator[Prefect]:
-    yield from serve(household)
+def served(prepared: Any, household: Household) -> Iterator[Orchestra]:
+    yield from serve(household, prepared)
 
 
 @pytest.fixture
-def prefect(prefect_server: Prefect) -> Iterator[Prefect]:
-    """The Prefect server with a worker, and no flow run in hand."""
-    prefect_server.runs.clear()
-    prefect_server.keep_a_worker()
-    yield prefect_server
-    unfinished = [run for run in prefect_server.runs if not run.state.is_final()]
+def orchestra(served: Orchestra) -> Iterator[Orchestra]:
+    """The orchestrator with a worker, and no run in hand."""
+    served.runs.clear()
+    served.keep_a_worker()
+    yield served
+    unfinished = [run for run in served.runs if not run.over]
+    if unfinished:
+        served.keep_a_worker()
     for run in unfinished:
         run.cancel()
     for run in unfinished:
@@ -53,12 +61,11 @@ def job(tmp_path: Path) -> Job:
 
 
 @pytest.fixture
-def run_step(prefect: Prefect) -> Callable[..., Run]:
-    """Start a flow run of one step through the server; a worker takes it."""
+def run_step(orchestra: Orchestra) -> Callable[..., Run]:
+    """Start a run of one step through the orchestrator's server; a worker takes it."""
 
-    def start(job: Job, *, retries: int = 0, environ: dict[str, str] | None = None, **arguments: Any) -> Run:
-        parameters = {"task_yaml": job.yaml, "retries": retries, "arguments": arguments}
-        return prefect.submit("e2e_step", parameters, environ=environ)
+    def start(job: Job, **arguments: Any) -> Run:
+        return orchestra.step(job.yaml, **arguments)
 
     return start
 
@@ -83,13 +90,13 @@ def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that failed shows what the flow runs logged."""
+    """A test that failed shows what its runs logged."""
     report = yield
-    prefect = getattr(item, "funcargs", {}).get("prefect")
-    if report.when == "call" and report.failed and prefect is not None:
-        for run in prefect.runs:
+    orchestra = getattr(item, "funcargs", {}).get("orchestra")
+    if report.when == "call" and report.failed and orchestra is not None:
+        for run in orchestra.runs:
             try:
-                report.sections.append((f"flow run {run.id}: {run.state.name}", "\n".join(run.logs)))
+                report.sections.append((f"run {run.id}", "\n".join(run.logs)))
             except Exception as error:
-                report.sections.append((f"flow run {run.id}", f"not to be read: {error}"))
+                report.sections.append((f"run {run.id}", f"not to be read: {error}"))
     return report

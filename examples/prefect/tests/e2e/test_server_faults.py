@@ -61,9 +61,8 @@ def test_rule_09_a_log_stream_that_is_cut_goes_on_without_a_line_lost_or_doubled
 def test_rule_11_no_server_at_the_endpoint_is_one_clear_line(cloud: Cloud, job: Job, run_step: Callable[..., Run]) -> None:
     run = run_step(job, api_server_endpoint="http://127.0.0.1:9")
     assert run.verdict(within=60) == "Failed"
-    message = run.state.message or ""
-    assert "http://127.0.0.1:9" in message
-    assert len(message.splitlines()) == 1
+    assert "http://127.0.0.1:9" in run.message
+    assert len(run.message.splitlines()) == 1
     assert job.began == 0
     assert cloud.submissions(job.name) == 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.cloud import Cloud
 from tests.e2e.jobs import Job
-from tests.e2e.orchestra import Prefect, Run
+from tests.e2e.orchestra import Orchestra, Run
 from tests.e2e.processes import PATIENCE, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.smoke]
@@ -29,17 +29,15 @@ def test_rule_02_a_failing_job_is_a_failed_run_with_one_job_per_attempt(cloud: C
 
 
 def test_rule_05_kill_9_of_the_worker_mid_run_and_a_new_attempt_elsewhere_attaches(
-    cloud: Cloud, prefect: Prefect, job: Job, run_step: Callable[..., Run], tmp_path: Path
+    cloud: Cloud, orchestra: Orchestra, job: Job, run_step: Callable[..., Run], tmp_path: Path
 ) -> None:
     job = job.gated()
     run = run_step(job)
     until("the job has begun", lambda: job.began, within=120)
-    prefect.kill_worker()
-    run.crashed()
-    run.again()
+    orchestra.kill_worker()
     (tmp_path / "other-home").mkdir()
-    prefect.start_worker(home=tmp_path / "other-home")
-    until("the new attempt has attached", lambda: run.says("attached to job 1"), within=90)
+    orchestra.next_attempt(run, home=tmp_path / "other-home")
+    until("the new attempt has attached", lambda: run.says("attached to job 1"), within=120)
     job.open_gate()
     assert run.verdict(within=120) == "Completed"
     assert (job.began, job.ended) == (1, 1)

@@ -1,87 +1,44 @@
-"""The worker goes away: the cluster stays for the next attempt, which attaches; where none comes, the reaper takes it."""
+"""The worker goes away: the cluster stays for the next attempt, which attaches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.cloud import Cloud
 from tests.e2e.jobs import Job
-from tests.e2e.orchestra import Prefect, Run
-from tests.e2e.processes import kill_9, until
+from tests.e2e.orchestra import Orchestra, Run
+from tests.e2e.processes import until
 
 pytestmark = pytest.mark.e2e
 
 
-def test_rule_05_a_flow_that_crashes_mid_run_attaches_to_its_job_when_retried(
-    cloud: Cloud, prefect: Prefect, job: Job, run_step: Callable[..., Run]
-) -> None:
-    job = job.gated()
-    run = run_step(job)
-    until("the job has begun", lambda: job.began, within=120)
-    kill_9(*prefect.engines())
-    assert run.verdict(within=60) == "Crashed"
-    # The runner says so, and then the worker, which logs this hint on kill -9 last: only now is the state ours to set.
-    until("the worker has told of it too", lambda: run.says("exceeded its memory allocation"), within=60)
-    assert cloud.allocations(job.name)
-    run.again()
-    until("the retry has attached", lambda: run.says("attached to job 1"), within=90)
-    job.open_gate()
-    assert run.verdict(within=120) == "Completed"
-    assert (job.began, job.ended) == (1, 1)
-    assert cloud.submissions(job.name) == 1
-    cloud.assert_nothing_left(job.name)
-
-
 def test_rule_01_kill_9_of_the_worker_mid_launch_and_a_new_attempt_makes_one_job(
-    cloud: Cloud, prefect: Prefect, job: Job, run_step: Callable[..., Run]
+    cloud: Cloud, orchestra: Orchestra, job: Job, run_step: Callable[..., Run]
 ) -> None:
     run = run_step(job)
     until("the launch is under way", lambda: cloud.asked(job.name, "launch"), within=90)
-    prefect.kill_worker()
+    orchestra.kill_worker()
     assert job.began == 0
-    run.crashed()
-    run.again()
-    prefect.start_worker()
+    orchestra.next_attempt(run)
     assert run.verdict(within=240) == "Completed"
     assert (job.began, job.ended) == (1, 1)
     assert cloud.submissions(job.name) == 1
     cloud.assert_nothing_left(job.name)
 
 
-def test_rule_01_two_deliveries_of_one_run_at_once_are_one_job(
-    cloud: Cloud, prefect: Prefect, job: Job, run_step: Callable[..., Run], tmp_path: Path
-) -> None:
-    job = job.gated()
-    run = run_step(job)
-    run.until_running(within=90)
-    (tmp_path / "other-home").mkdir()
-    prefect.household.start(
-        "-m", "prefect", "flow-run", "execute", str(run.id), log="second", environ={"HOME": str(tmp_path / "other-home")}
-    )
-    until("both deliveries follow the job", lambda: sum(line.endswith(" waiting 1") for line in run.logs) == 2, within=180)
-    job.open_gate()
-    assert run.verdict(within=120) == "Completed"
-    assert (job.began, job.ended) == (1, 1)
-    until("both deliveries have ended", lambda: not prefect.engines(), within=90)
-    cloud.assert_nothing_left(job.name)
-
-
 def test_rule_01_a_job_that_ended_while_the_worker_was_away_is_adopted(
-    cloud: Cloud, prefect: Prefect, job: Job, run_step: Callable[..., Run]
+    cloud: Cloud, orchestra: Orchestra, job: Job, run_step: Callable[..., Run]
 ) -> None:
     job = replace(job, run="echo '::sky-output::{\"accuracy\": 0.97}'").gated()
     run = run_step(job)
     until("the job has begun", lambda: job.began, within=120)
-    prefect.kill_worker()
+    orchestra.kill_worker()
     job.open_gate()
     until("the job has ended", lambda: job.ended, within=30)
-    run.crashed()
-    run.again()
-    prefect.start_worker()
+    orchestra.next_attempt(run)
     assert run.verdict(within=120) == "Completed"
     assert (job.began, job.ended) == (1, 1)
     assert cloud.submissions(job.name) == 1
@@ -90,38 +47,16 @@ def test_rule_01_a_job_that_ended_while_the_worker_was_away_is_adopted(
 
 @pytest.mark.deadline(600)
 def test_rule_08_autodown_while_the_worker_is_away_leaves_nothing_and_the_next_attempt_runs_it_again(
-    cloud: Cloud, prefect: Prefect, job: Job, run_step: Callable[..., Run]
+    cloud: Cloud, orchestra: Orchestra, job: Job, run_step: Callable[..., Run]
 ) -> None:
     job = job.gated()
-    run = run_step(job, environ={"SKY_ORCHESTRATE_IDLE_MINUTES": "1"})
+    run = run_step(job, retries=1, environ={"SKY_ORCHESTRATE_IDLE_MINUTES": "1"})
     until("the job has begun", lambda: job.began, within=120)
-    prefect.kill_worker()
+    orchestra.kill_worker()
     job.open_gate()
     until("autodown has taken the cluster", lambda: not cloud.allocations(job.name), within=240)
-    run.crashed()
-    run.again()
-    prefect.start_worker()
+    orchestra.next_attempt(run)
     assert run.verdict(within=240) == "Completed"
     assert (job.began, job.ended) == (2, 2)
     assert cloud.submissions(job.name) == 2
-    cloud.assert_nothing_left(job.name)
-
-
-@pytest.mark.deadline(600)
-def test_rule_04_kill_9_and_no_new_attempt_is_called_crashed_and_the_reaper_takes_the_cluster(
-    cloud: Cloud, prefect: Prefect, job: Job, run_step: Callable[..., Run]
-) -> None:
-    job = job.gated()
-    run = run_step(job)
-    until("the job has begun", lambda: job.began, within=120)
-    prefect.kill_worker()
-    assert run.verdict(within=240) == "Crashed"
-    assert cloud.allocations(job.name)
-    prefect.start_worker()
-    reaper = prefect.submit("sky_reaper", {}, environ={"SKY_ORCHESTRATE_REAPER_GRACE": "0"})
-    assert reaper.verdict(within=120) == "Completed"
-    reaper.assert_says("taken down")
-    assert run.state.name == "Crashed"
-    assert (job.began, job.ended) == (1, 0)
-    assert cloud.submissions(job.name) == 1
     cloud.assert_nothing_left(job.name)

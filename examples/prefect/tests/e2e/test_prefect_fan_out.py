@@ -6,16 +6,16 @@ import pytest
 
 from tests.e2e.cloud import Cloud
 from tests.e2e.jobs import Job
-from tests.e2e.orchestra import Prefect
+from tests.e2e.orchestra import Orchestra
 from tests.e2e.processes import until
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.parametrize("flow", ["async", "sync"])
-def test_submit_and_map_run_each_task_once(cloud: Cloud, prefect: Prefect, job: Job, flow: str) -> None:
+def test_submit_and_map_run_each_task_once(cloud: Cloud, orchestra: Orchestra, job: Job, flow: str) -> None:
     jobs = [Job(job.folder) for _ in range(3)]
-    run = prefect.submit(f"e2e_{flow}_fan_out", {"task_yamls": [one.yaml for one in jobs]})
+    run = orchestra.submit(f"e2e_{flow}_fan_out", {"task_yamls": [one.yaml for one in jobs]})
     assert run.verdict(within=300) == "Completed"
     for one in jobs:
         assert (one.began, one.ended) == (1, 1)
@@ -24,9 +24,9 @@ def test_submit_and_map_run_each_task_once(cloud: Cloud, prefect: Prefect, job: 
 
 
 @pytest.mark.deadline(900)
-def test_rule_15_eight_tasks_at_once_all_end_well(cloud: Cloud, prefect: Prefect, job: Job) -> None:
+def test_rule_15_eight_tasks_at_once_all_end_well(cloud: Cloud, orchestra: Orchestra, job: Job) -> None:
     jobs = [Job(job.folder).gated() for _ in range(8)]
-    run = prefect.submit("sky_parallel_workflow", {"tasks": [{"task_yaml": one.yaml} for one in jobs]})
+    run = orchestra.submit("sky_parallel_workflow", {"tasks": [{"task_yaml": one.yaml} for one in jobs]})
     until("all eight run at once", lambda: all(one.began for one in jobs), within=600)
     assert not any(one.ended for one in jobs)
     for one in jobs:

@@ -1,0 +1,1 @@
+"""The pipeline and its parts as Temporal workflows and activities."""

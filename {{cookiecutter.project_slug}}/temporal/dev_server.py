@@ -1,0 +1,75 @@
+"""Temporal's own development server with its Web UI, kept in .temporal/: python -m temporal.dev_server
+
+The `temporal` command is the one on PATH, else it is built once with Go (SDKs download it otherwise, which takes the internet).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from sky_orchestrate.errors import SettingsError
+from sky_orchestrate.settings import load_settings
+
+# The last version that `go install` builds: later ones have `replace` in their go.mod.
+VERSION = "1.5.1"
+PORT, UI_PORT = 7233, 8233
+_MODULE = f"github.com/temporalio/cli/cmd/temporal@v{VERSION}"
+
+
+def find_temporal() -> str:
+    """The command's path, built where it is missing. Raises SettingsError saying what to install."""
+    found = shutil.which("temporal")
+    if found:
+        return found
+    built = _cache() / "temporal"
+    if not built.exists():
+        _build(built)
+    return str(built)
+
+
+def start_dev(temporal: str, folder: Path, *, port: int, ui_port: int) -> list[str]:
+    """The command that serves on these ports, with its histories kept in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    where = ["--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
+    return [temporal, "server", "start-dev", *where, "--db-filename", str(folder / "dev.db"), "--log-level", "error"]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sky-orchestrate" / f"temporal-{VERSION}"
+
+
+def _build(target: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise SettingsError("the `temporal` command is not here: install Temporal's CLI, or Go, with which it is built")
+    print(f"building Temporal's CLI {VERSION} with Go, once; this takes some minutes", file=sys.stderr)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    built = target.parent / "making"
+    done = subprocess.run([go, "install", _MODULE], env={**os.environ, "GOBIN": str(built)}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason told"])[-1]
+        raise SettingsError(f"Temporal's CLI could not be built ({reason}): install it, and put it on PATH")
+    (built / "temporal").replace(target)
+    shutil.rmtree(built, ignore_errors=True)
+
+
+def main() -> int:
+    try:
+        temporal = find_temporal()
+        command = start_dev(temporal, load_settings().root / ".temporal", port=PORT, ui_port=UI_PORT)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"Temporal on 127.0.0.1:{PORT}, its page on http://127.0.0.1:{UI_PORT}", flush=True)
+    try:
+        return subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
