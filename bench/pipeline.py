@@ -96,10 +96,10 @@ def main() -> None:
         for one in variants[2:]
     ]
     figures += [Figure(f"the same, against the guide's order ({one.name})", one.median / guide.median) for one in variants[2:]]
-    report(out, figures, _shares(variants))
+    report(out, figures, shares(variants))
 
 
-def _shares(variants: Sequence[Variant]) -> list[str]:
+def shares(variants: Sequence[Variant]) -> list[str]:
     return [
         "Where the time goes, in seconds, by the server's request records: what it spent on launch, exec and down; on the jobs' logs,",
         "which is the jobs' own run and the end of the stream; on short requests (status, queue). Some of it goes on side by side.",

@@ -1,6 +1,6 @@
 """`python bench/run.py PROJECT [PART ...]`: measure a baked project, print a Markdown table, and end with 1 where a target is missed.
 
-With --keep the table replaces the one in bench/README.md. Each part is a script of its own: `PART.py PROJECT OUT`, run by the
+With --keep the table replaces the flavour's in bench/README.md. Each part is a script of its own: `PART.py PROJECT OUT`, run by the
 project's Python with the project as its folder; `lanes`, which bakes, by the template's.
 """
 
@@ -19,23 +19,27 @@ from pathlib import Path
 from figures import Figure, collect
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("pipeline", "verdict", "fan_out", "imports", "lanes")
+PARTS = {
+    "prefect": ("pipeline", "verdict", "fan_out", "imports", "lanes"),
+    "temporal": ("temporal_pipeline", "temporal_waits", "temporal_takeover"),
+}
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("project", type=Path)
-    arguments.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all by default")
+    arguments.add_argument("parts", nargs="*", metavar="part", help="of those of the project's flavour; all by default")
     arguments.add_argument("--keep", action="store_true", help="put the table into bench/README.md")
     given = arguments.parse_args()
-    unknown = [part for part in given.parts if part not in PARTS]
-    if unknown:
-        arguments.error(f"no part {unknown[0]!r}: there are {', '.join(PARTS)}")
     project = given.project.resolve()
+    flavour = next(name for name, folder in (("temporal", "temporal"), ("prefect", "flows")) if (project / folder).is_dir())
+    unknown = [part for part in given.parts if part not in PARTS[flavour]]
+    if unknown:
+        arguments.error(f"no part {unknown[0]!r}: there are {', '.join(PARTS[flavour])}")
     subprocess.run(["make", "--no-print-directory", "-C", str(project), "setup"], check=True)
     figures: list[Figure] = []
     notes: list[str] = []
-    for part in given.parts or PARTS:
+    for part in given.parts or PARTS[flavour]:
         print(f"{part}:", file=sys.stderr, flush=True)
         found, said = measured(part, project)
         figures += found
@@ -43,7 +47,7 @@ def main() -> int:
     told = table(figures, notes)
     print(told)
     if given.keep:
-        keep(told)
+        keep(flavour, told)
     return 0 if all(figure.reached for figure in figures) else 1
 
 
@@ -66,12 +70,12 @@ def table(figures: list[Figure], notes: list[str]) -> str:
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
-def keep(told: str) -> None:
+def keep(flavour: str, told: str) -> None:
+    """Under the flavour's own heading."""
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8")
-    readme.write_text(
-        re.sub(r"(## Figures\n\n).*?(?=\n## |\Z)", lambda found: found.group(1) + told, text, flags=re.DOTALL), encoding="utf-8"
-    )
+    heading = rf"(### {flavour.capitalize()}\n\n).*?(?=\n##|\Z)"
+    readme.write_text(re.sub(heading, lambda found: found.group(1) + told, text, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":
