@@ -1,6 +1,12 @@
 # What is Temporal's own, included by Makefile.
 .PHONY: demo run ui deploy worker reap
 
+# The first build of Temporal's command takes minutes, and is told of; tests would keep that to themselves.
+test demo e2e: .temporal/.found
+
+.temporal/.found: .venv/.ready
+	@$(PY) -m temporal.dev_server --find && mkdir -p .temporal && touch $@
+
 demo: setup  ## run the pipeline for real on a local SkyPilot, and check that nothing is left
 	@$(PY) -m temporal.demo
 

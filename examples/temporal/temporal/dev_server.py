@@ -1,6 +1,8 @@
 """Temporal's own development server with its Web UI, kept in .temporal/: python -m temporal.dev_server
 
-The `temporal` command is the one on PATH, else it is built once with Go (SDKs download it otherwise, which takes the internet).
+With --find it only sees to it that the command is here.
+
+The `temporal` command is the one on PATH, else it is built once with Go and kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from filelock import FileLock
 
 from sky_orchestrate.errors import SettingsError
 from sky_orchestrate.settings import load_settings
@@ -27,7 +31,11 @@ def find_temporal() -> str:
         return found
     built = _cache() / "temporal"
     if not built.exists():
-        _build(built)
+        built.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes may want it at once; the first one builds it.
+        with FileLock(built.with_suffix(".lock")):
+            if not built.exists():
+                _build(built)
     return str(built)
 
 
@@ -47,7 +55,6 @@ def _build(target: Path) -> None:
     if go is None:
         raise SettingsError("the `temporal` command is not here: install Temporal's CLI, or Go, with which it is built")
     print(f"building Temporal's CLI {VERSION} with Go, once; this takes some minutes", file=sys.stderr)
-    target.parent.mkdir(parents=True, exist_ok=True)
     built = target.parent / "making"
     done = subprocess.run([go, "install", _MODULE], env={**os.environ, "GOBIN": str(built)}, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -60,6 +67,8 @@ def _build(target: Path) -> None:
 def main() -> int:
     try:
         temporal = find_temporal()
+        if "--find" in sys.argv:
+            return 0
         command = start_dev(temporal, load_settings().root / ".temporal", port=PORT, ui_port=UI_PORT)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
