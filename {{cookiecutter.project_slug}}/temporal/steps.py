@@ -97,12 +97,13 @@ class SkySteps:
                 if is_cancelled_exception(error) or not isinstance(cause, ApplicationError) or cause.type not in ENDS_THE_STEP:
                     self._lose_sight(command.cluster_name, cause)
                     raise
-                job_failed = cause.type in LEAVES_THE_CLUSTER
-                if job_failed and command.keep:
-                    self.keep(command.cluster_name)
-                elif not (job_failed and isinstance(command, SkyExecCommand)):
+                job_failed, last = cause.type in LEAVES_THE_CLUSTER, cause.non_retryable or attempt >= self._attempts
+                if not (job_failed and (command.keep or isinstance(command, SkyExecCommand))):
                     await asyncio.shield(self.take_down(command.cluster_name))
-                if cause.non_retryable or attempt >= self._attempts:
+                elif command.keep and last:
+                    # Not sooner: a cancel before the next attempt takes it down.
+                    self.keep(command.cluster_name)
+                if last:
                     raise
                 workflow.logger.warning(f"{step}: attempt {attempt} of {self._attempts} failed: {cause.message}")
             attempt += 1
@@ -143,7 +144,12 @@ class SkySteps:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            await self.all_gone()
+            try:
+                await self.all_gone()
+            except asyncio.CancelledError:
+                # The workflow's end would end its teardowns: a cancel that comes this late waits for them too.
+                await self.all_gone()
+                raise
         except ApplicationError as left:
             raise left from error
 
