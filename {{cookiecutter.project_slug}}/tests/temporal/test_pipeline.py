@@ -155,3 +155,11 @@ async def test_rule_06_a_cancel_between_two_attempts_takes_a_cluster_down_that_w
         await asyncio.sleep(0.5)
         await cancelled(handle)
         assert site.sky.left == []
+
+
+async def test_an_accuracy_that_is_no_number_is_none(site: Site, project: Path) -> None:
+    write_task(project, "eval", """echo '::sky-output::{"accuracy": "high"}'""")
+    async with site.working():
+        result: SkyPilotWorkflowResult = await (await site.start_pipeline()).result()
+    assert result.accuracy is None
+    assert result.steps["eval"].outputs == {"accuracy": "high"}
