@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from sky_orchestrate.result import TaskResult
     from temporal.activities import SkyActivities
     from temporal.failures import ENDS_THE_STEP, LEAVES_THE_CLUSTER, OUT_OF_REACH
+    from temporal.heartbeat import WORKER_GOES_AWAY
     from temporal.messages import (
         GitCloneInput,
         GitCloneOutput,
@@ -158,7 +159,7 @@ class SkySteps:
         going = self._going.pop(command.cluster_name, None)
         if going is not None:
             await asyncio.shield(going)
-        job = await self._submit(command)
+        job = await self._submitted(step, command)
         self._note(step, job)
         return await workflow.execute_activity_method(
             SkyActivities.run_sky_wait,
@@ -170,6 +171,18 @@ class SkySteps:
             cancellation_type=ActivityCancellationType.TRY_CANCEL,
             summary=f"{step}: job {job.job_id} on {job.cluster_name}",
         )
+
+    async def _submitted(self, step: str, command: SkyCommand) -> SkyJob:
+        while True:
+            try:
+                return await self._submit(command)
+            except ActivityError as error:
+                # A roll-out of many workers is no failure of a launch that takes long.
+                if not (isinstance(error.cause, ApplicationError) and error.cause.type == WORKER_GOES_AWAY):
+                    raise
+                workflow.logger.info(f"{step}: its workers went away during the launch; the next one looks for it")
+                # Not at once: see temporal.heartbeat.
+                await asyncio.sleep(1)
 
     async def _submit(self, command: SkyCommand) -> SkyJob:
         asked = replace(command, api_server_endpoint=self._endpoint, provision_timeout=self._limits.provision)
