@@ -9,17 +9,19 @@ import time
 import uuid
 from contextlib import AsyncExitStack
 
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from sky_orchestrate.errors import SettingsError, SkyOrchestrateError
 from sky_orchestrate.settings import Settings, load_settings
 from temporal.activities import SkyActivities
-from temporal.connection import connect_temporal, leave
+from temporal.connection import connect_temporal, leave, refusals_told
 from temporal.following import follow
-from temporal.messages import PipelineStatus, SkyPilotWorkflowInput
+from temporal.messages import PipelineStatus, SkyPilotWorkflowInput, SkyPilotWorkflowResult
 from temporal.run_state import run_states_of
 from temporal.worker import make_worker
-from temporal.worker_settings import worker_settings
+from temporal.worker_settings import WorkerSettings, worker_settings
 from temporal.workflows import STEPS, SkyPilotWorkflow
 
 
@@ -40,18 +42,15 @@ def main() -> int:
 async def run(options: argparse.Namespace, settings: Settings) -> int:
     client = await connect_temporal(settings)
     asked = worker_settings(settings)
+    with refusals_told():
+        return await _run(options, settings, client, asked)
+
+
+async def _run(options: argparse.Namespace, settings: Settings, client: Client, asked: WorkerSettings) -> int:
     async with AsyncExitStack() as stack:
         if options.with_worker:
             await stack.enter_async_context(make_worker(client, SkyActivities(settings, run_states_of(client)), asked, slug=settings.slug))
-        handle = await client.start_workflow(
-            SkyPilotWorkflow.run,
-            pipeline_input(options, settings),
-            id=options.id,
-            task_queue=asked.task_queue,
-            # The same --id follows the run that is there.
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        )
-        print(f"{handle.id} runs; python run_workflow.py --id {handle.id} follows it again")
+        handle = await _started(client, pipeline_input(options, settings), options.id, asked.task_queue)
         result = await follow(handle, _Story().tell)
     # JSON does not keep their order.
     for name in (name for name in STEPS if name in result.steps):
@@ -59,6 +58,30 @@ async def run(options: argparse.Namespace, settings: Settings) -> int:
         print(f"{name}: provisioned {times.provisioned:.1f} s, queued {times.queued:.1f} s, ran {times.ran:.1f} s on {step.cluster_name}")
     print(f"accuracy: {result.accuracy}")
     return 0
+
+
+async def _started(
+    client: Client, given: SkyPilotWorkflowInput, name: str, task_queue: str
+) -> WorkflowHandle[SkyPilotWorkflow, SkyPilotWorkflowResult]:
+    """The run of that id: the one that is there, else a new one. Raises SettingsError where another workflow has it."""
+    state = "runs"
+    try:
+        handle = await client.start_workflow(
+            SkyPilotWorkflow.run,
+            given,
+            id=name,
+            task_queue=task_queue,
+            # Whoever follows a run that ended meanwhile does not mean to pay for another one.
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+    except WorkflowAlreadyStartedError:
+        handle, state = client.get_workflow_handle_for(SkyPilotWorkflow.run, name), "has ended, and another run wants another --id"
+    kind = (await handle.describe()).workflow_type
+    if kind != SkyPilotWorkflow.__name__:
+        raise SettingsError(f"--id {name} is that of a {kind}, and would be right as that of a {SkyPilotWorkflow.__name__} or a new one")
+    print(f"{name} {state}; python run_workflow.py --id {name} follows it again")
+    return handle
 
 
 def pipeline_input(options: argparse.Namespace, settings: Settings) -> SkyPilotWorkflowInput:
@@ -106,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Preprocess, train and evaluate on SkyPilot clusters. A run outlives this command: Ctrl-C only stops following it."
     )
-    parser.add_argument("--id", default=f"sky-pipeline-{uuid.uuid4().hex[:8]}", help="the workflow's id; one that runs is followed")
+    parser.add_argument("--id", default=f"sky-pipeline-{uuid.uuid4().hex[:8]}", help="the workflow's id; one that is there is followed")
     parser.add_argument("--repo-url", default="", metavar="URL", help="a Git repository with the task files (default: the project's)")
     parser.add_argument("--branch", metavar="NAME", help="its branch, tag or commit (default: its default branch)")
     parser.add_argument("--cluster-prefix", default="", metavar="NAME", help="the start of the clusters' names (default: the project)")

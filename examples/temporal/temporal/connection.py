@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from temporalio.client import Client, Interceptor
@@ -49,6 +50,15 @@ async def connect_temporal(settings: Settings, *, runtime: Runtime | None = None
         raise TemporalUnreachable(
             f"Temporal at {address} does not answer: {reason}; start one with `make ui`, or correct TEMPORAL_ADDRESS"
         ) from error
+
+
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """What Temporal refuses, or does not answer, leaves as one line. A worker tells of both with a RuntimeError."""
+    try:
+        yield
+    except (RPCError, RuntimeError) as error:
+        raise TemporalUnreachable(f"Temporal refuses, or does not answer: {(str(error) or 'no reason told').splitlines()[0]}") from error
 
 
 def leave(code: int) -> NoReturn:

@@ -7,7 +7,7 @@ import sys
 
 from sky_orchestrate.errors import SkyOrchestrateError
 from sky_orchestrate.settings import load_settings
-from temporal.connection import connect_temporal, leave
+from temporal.connection import connect_temporal, leave, refusals_told
 from temporal.reaper import EVERY, schedule_reaper
 from temporal.worker_settings import worker_settings
 
@@ -15,7 +15,8 @@ from temporal.worker_settings import worker_settings
 async def deploy() -> None:
     settings = load_settings()
     client = await connect_temporal(settings)
-    name = await schedule_reaper(client, settings.slug, task_queue=worker_settings(settings).task_queue)
+    with refusals_told():
+        name = await schedule_reaper(client, settings.slug, task_queue=worker_settings(settings).task_queue)
     print(f"the reaper runs every {EVERY.total_seconds() / 60:.0f} minutes, by the schedule {name}")
     print("workers run it and the pipelines: python run_worker.py")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-from temporalio.client import WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError, FailureError, TemporalError
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError, FailureError, TerminatedError
+from temporalio.service import RPCError
 
 from sky_orchestrate.errors import SkyOrchestrateError
 from temporal.messages import PipelineStatus, SkyPilotWorkflowResult
@@ -31,7 +32,7 @@ async def follow(
         await asyncio.wait([ended], timeout=every)
         try:
             status = await handle.query(SkyPilotWorkflow.status)
-        except TemporalError:
+        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
             # No worker answers just now: that is no verdict.
             status = last
         if status != last:
@@ -50,6 +51,8 @@ def failure(error: WorkflowFailureError, workflow_id: str) -> RunFailed:
     chain = list(_causes(error))
     if any(isinstance(one, CancelledError) for one in chain):
         return RunFailed(f"{workflow_id} was cancelled; its clusters are gone")
+    if any(isinstance(one, TerminatedError) for one in chain):
+        return RunFailed(f"{workflow_id} was terminated: its clusters stay until the reaper or `python -m sky_orchestrate reap` takes them")
     last = next((one for one in reversed(chain) if isinstance(one, ApplicationError)), None)
     if last is None:
         return RunFailed(f"{workflow_id}: {chain[-1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -46,9 +47,10 @@ async def beating(work: Coroutine[Any, Any, T], *, every: float, position: Calla
     finally:
         leaving.cancel()
         working.cancel()
-        # A launch on its way is waited for, and is no dead worker meanwhile.
+        # A launch on its way is waited for, and is no dead worker meanwhile; a shutdown that follows a cancel cancels once more.
         while not working.done():
-            await asyncio.wait({working}, timeout=every)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({working}, timeout=every)
             activity.heartbeat(position())
         await asyncio.gather(working, leaving, return_exceptions=True)
 

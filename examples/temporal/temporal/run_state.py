@@ -9,7 +9,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from sky_orchestrate.reaper import RunState
 from sky_orchestrate.settings import load_settings
-from temporal.connection import connect_temporal
+from temporal.connection import connect_temporal, refusals_told
 
 
 def run_states_of(client: Client) -> Callable[[str], Awaitable[RunState | None]]:
@@ -30,4 +30,6 @@ def run_states_of(client: Client) -> Callable[[str], Awaitable[RunState | None]]
 
 async def run_state(label: str) -> RunState | None:
     """As `python -m sky_orchestrate reap` asks: what became of the run that a cluster's label names."""
-    return await run_states_of(await connect_temporal(load_settings()))(label)
+    client = await connect_temporal(load_settings())
+    with refusals_told():
+        return await run_states_of(client)(label)

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from sky_orchestrate.result import TaskResult
     from temporal.activities import SkyActivities
     from temporal.failures import ENDS_THE_STEP, LEAVES_THE_CLUSTER, OUT_OF_REACH
+    from temporal.heartbeat import WORKER_GOES_AWAY
     from temporal.messages import (
         GitCloneInput,
         GitCloneOutput,
@@ -97,12 +98,13 @@ class SkySteps:
                 if is_cancelled_exception(error) or not isinstance(cause, ApplicationError) or cause.type not in ENDS_THE_STEP:
                     self._lose_sight(command.cluster_name, cause)
                     raise
-                job_failed = cause.type in LEAVES_THE_CLUSTER
-                if job_failed and command.keep:
-                    self.keep(command.cluster_name)
-                elif not (job_failed and isinstance(command, SkyExecCommand)):
+                job_failed, last = cause.type in LEAVES_THE_CLUSTER, cause.non_retryable or attempt >= self._attempts
+                if not (job_failed and (command.keep or isinstance(command, SkyExecCommand))):
                     await asyncio.shield(self.take_down(command.cluster_name))
-                if cause.non_retryable or attempt >= self._attempts:
+                elif command.keep and last:
+                    # Not sooner: a cancel before the next attempt takes it down.
+                    self.keep(command.cluster_name)
+                if last:
                     raise
                 workflow.logger.warning(f"{step}: attempt {attempt} of {self._attempts} failed: {cause.message}")
             attempt += 1
@@ -143,7 +145,12 @@ class SkySteps:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            await self.all_gone()
+            try:
+                await self.all_gone()
+            except asyncio.CancelledError:
+                # The workflow's end would end its teardowns: a cancel that comes this late waits for them too.
+                await self.all_gone()
+                raise
         except ApplicationError as left:
             raise left from error
 
@@ -152,7 +159,7 @@ class SkySteps:
         going = self._going.pop(command.cluster_name, None)
         if going is not None:
             await asyncio.shield(going)
-        job = await self._submit(command)
+        job = await self._submitted(step, command)
         self._note(step, job)
         return await workflow.execute_activity_method(
             SkyActivities.run_sky_wait,
@@ -164,6 +171,18 @@ class SkySteps:
             cancellation_type=ActivityCancellationType.TRY_CANCEL,
             summary=f"{step}: job {job.job_id} on {job.cluster_name}",
         )
+
+    async def _submitted(self, step: str, command: SkyCommand) -> SkyJob:
+        while True:
+            try:
+                return await self._submit(command)
+            except ActivityError as error:
+                # A roll-out of many workers is no failure of a launch that takes long.
+                if not (isinstance(error.cause, ApplicationError) and error.cause.type == WORKER_GOES_AWAY):
+                    raise
+                workflow.logger.info(f"{step}: its workers went away during the launch; the next one looks for it")
+                # Not at once: see temporal.heartbeat.
+                await asyncio.sleep(1)
 
     async def _submit(self, command: SkyCommand) -> SkyJob:
         asked = replace(command, api_server_endpoint=self._endpoint, provision_timeout=self._limits.provision)

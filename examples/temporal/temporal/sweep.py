@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, ChildWorkflowError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -35,7 +35,8 @@ class SkySweepWorkflow:
         self._ended, self._of = list(given.ended), len(given.trials)
         run_name = given.run_name or workflow.info().run_id
         if given.prepare and not given.run_name:
-            await self._child("prepare", replace(given.task, yaml_path=given.prepare, envs_override={"RUN_NAME": run_name}))
+            envs = {**(given.task.envs_override or {}), "RUN_NAME": run_name}
+            await self._child("prepare", replace(given.task, yaml_path=given.prepare, yaml_content="", envs_override=envs))
         free = asyncio.Semaphore(given.max_parallel)
         done = len(self._ended)
 
@@ -67,8 +68,8 @@ class SkySweepWorkflow:
         told = Trial(number, {name: value for name, value in envs.items() if name != "RUN_NAME"})
         try:
             result = await self._child(str(number), replace(given.task, envs_override={**(given.task.envs_override or {}), **envs}))
-        except ChildWorkflowError as error:
-            return replace(told, told=_root(error))
+        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+            return replace(told, told=root(error))
         value = result.outputs.get(given.metric)
         missing = f"its job put out no {given.metric}"
         return replace(
@@ -109,7 +110,8 @@ def ranked(trials: list[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: (trial.value is None, -(trial.value or 0.0), trial.number))
 
 
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
+def root(error: BaseException) -> str:
+    """Why a trial failed. A teardown that failed stands before what it followed: its cluster may still cost money."""
+    while isinstance(error, (ChildWorkflowError, ActivityError)) and error.__cause__ is not None:
         error = error.__cause__
-    return str(error).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0]

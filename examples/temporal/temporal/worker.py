@@ -15,7 +15,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from sky_orchestrate.errors import SettingsError
 from sky_orchestrate.settings import Settings
 from temporal.activities import SkyActivities
-from temporal.connection import connect_temporal
+from temporal.connection import connect_temporal, refusals_told
 from temporal.health import health_page
 from temporal.reaper import SkyReaperWorkflow, schedule_reaper
 from temporal.run_state import run_states_of
@@ -58,15 +58,18 @@ async def serve(settings: Settings, *, with_reaper: bool) -> None:
     client = await connect_temporal(settings, runtime=_runtime(options))
     worker = make_worker(client, SkyActivities(settings, run_states_of(client)), options, slug=settings.slug)
     if with_reaper:
-        logger.info(f"the reaper runs on the schedule {await schedule_reaper(client, settings.slug, task_queue=options.task_queue)}")
+        with refusals_told():
+            name = await schedule_reaper(client, settings.slug, task_queue=options.task_queue)
+        logger.info(f"the reaper runs on the schedule {name}")
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    async with worker, health_page(options.health, worker, client):
-        logger.info(f"polling {options.task_queue} of {client.namespace} at {client.service_client.config.target_host}")
-        await told.wait()
-        logger.info("stopping: clusters stay, and another worker goes on")
+    with refusals_told():
+        async with worker, health_page(options.health, worker, client):
+            logger.info(f"polling {options.task_queue} of {client.namespace} at {client.service_client.config.target_host}")
+            await told.wait()
+            logger.info("stopping: clusters stay, and another worker goes on")
 
 
 def _runtime(options: WorkerSettings) -> Runtime:

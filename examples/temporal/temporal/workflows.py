@@ -71,7 +71,9 @@ class SkyPilotWorkflow:
             async def run(step: str, command: SkyCommand) -> None:
                 self._tell(step=step, cluster_name=command.cluster_name, job_id=0)
                 result = await steps.run(step, command)
-                accuracy = result.outputs.get("accuracy", self._status.accuracy)
+                told = result.outputs.get("accuracy")
+                # What is no number could not be read back from the result.
+                accuracy = float(told) if isinstance(told, (int, float)) else self._status.accuracy
                 self._tell(finished={**self._status.finished, step: result}, accuracy=accuracy)
 
             first, shared = steps.name(PREPROCESS), steps.name(TRAIN)

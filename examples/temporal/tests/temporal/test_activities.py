@@ -200,6 +200,25 @@ async def test_rule_06_a_cancelled_launch_ends_when_the_teardown_can_find_its_re
     await bench.down()
 
 
+async def test_rule_06_a_worker_that_goes_away_after_a_cancel_still_waits_for_the_launch_on_its_way(sky: FakeServer, project: Path) -> None:
+    sky.speed = Speed(launch=30)
+    answers, asked = asyncio.Event(), asyncio.Event()
+    bench, attempt = bench_of(sky, project, lambda: SlowToAnswer(sky, answers, asked)), Attempt()
+    running = attempt.begin(bench.activities.run_sky_launch, SkyLaunchCommand(NAME, SLOW))
+    await asked.wait()
+    # The SDK cancels the task again when its time to shut down is over; the test environment does so once.
+    for cancel in (attempt.environment.cancel, running.cancel):
+        cancel()
+        beats = len(attempt.beats)
+        await until(lambda beats=beats: running.done() or len(attempt.beats) > beats + 3)
+    early = running.done()
+    answers.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await bench.down()
+    assert not early
+
+
 async def test_rule_05_a_worker_that_goes_away_hands_over_and_takes_nothing_down(bench: Bench) -> None:
     job, attempt = await bench.launched(SLOW), Attempt()
     running = attempt.begin(bench.activities.run_sky_wait, SkyWaitCommand(job))

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, RetryState
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, RetryState, TerminatedError
 
-from run_workflow import _parser, _Story, pipeline_input  # pyright: ignore[reportPrivateUsage]
-from sky_orchestrate.errors import SettingsError
+from run_workflow import _parser, _Story, pipeline_input, run  # pyright: ignore[reportPrivateUsage]
+from sky_orchestrate.errors import SettingsError, SkyOrchestrateError
 from sky_orchestrate.settings import Settings
 from temporal.following import RunFailed, failure, follow
-from temporal.messages import PipelineStatus, SkyPilotWorkflowInput
+from temporal.messages import PipelineStatus, SkyPilotWorkflowInput, SkyTaskInput
+from temporal.worker import serve
+from temporal.workflows import SkyTaskWorkflow
 from tests.conftest import ROOT
-from tests.temporal.conftest import Site, write_task
+from tests.temporal.conftest import Site, cancelled, write_task
 from tests.temporal.dev_server import free_ports
 
 
@@ -109,3 +112,47 @@ def test_each_command_says_what_it_does_and_fails_without_a_traceback(command: s
     assert told.returncode == 1
     assert len(told.stderr.splitlines()) == 1
     assert told.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 2000, "\u00fc" * 900])
+async def test_an_id_that_temporal_refuses_is_one_clear_line(site: Site, name: str) -> None:
+    options = _parser().parse_args(["--id", name])
+    with pytest.raises(SkyOrchestrateError) as told:
+        await run(options, settings_of(site))
+    assert len(str(told.value).splitlines()) == 1
+
+
+async def test_a_namespace_that_is_not_there_is_one_clear_line(site: Site) -> None:
+    with pytest.raises(SkyOrchestrateError, match="nowhere"):
+        await run(_parser().parse_args([]), settings_of(site, TEMPORAL_NAMESPACE="nowhere"))
+    with pytest.raises(SkyOrchestrateError, match="nowhere"):
+        await serve(settings_of(site, TEMPORAL_NAMESPACE="nowhere"), with_reaper=True)
+    with pytest.raises(SkyOrchestrateError, match="nowhere"):
+        await serve(settings_of(site, TEMPORAL_NAMESPACE="nowhere"), with_reaper=False)
+
+
+async def test_the_id_of_a_run_that_has_ended_starts_no_second_one(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    options = _parser().parse_args(["--id", f"again-{site.task_queue}"])
+    async with site.working():
+        assert await run(options, settings_of(site)) == 0
+        submitted = len(site.sky.submissions)
+        assert await run(options, settings_of(site)) == 0
+    assert len(site.sky.submissions) == submitted
+    assert "has ended" in capsys.readouterr().out
+
+
+async def test_following_a_run_of_another_workflow_is_one_clear_line(site: Site) -> None:
+    async with site.working():
+        other = await site.start(SkyTaskWorkflow.run, SkyTaskInput(yaml_path="tasks/slow.yaml"))
+        with pytest.raises(SkyOrchestrateError, match="SkyTaskWorkflow"):
+            await run(_parser().parse_args(["--id", other.id]), settings_of(site))
+        await cancelled(other)
+
+
+def settings_of(site: Site, **variables: str) -> Settings:
+    address = site.client.service_client.config.target_host
+    return replace(site.settings, variables={"TEMPORAL_ADDRESS": address, "TEMPORAL_TASK_QUEUE": site.task_queue, **variables})
+
+
+def test_a_terminated_run_is_told_with_what_it_may_have_left() -> None:
+    assert "reap" in str(failure(WorkflowFailureError(cause=TerminatedError("Workflow terminated")), "sky-pipeline-1"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from sky_orchestrate.cluster import JobStatus
 from temporal.messages import SkyPilotWorkflowResult
 from temporal.workflows import STEPS, SkyPilotWorkflow
 from tests.fake_sky import Speed
@@ -129,14 +131,35 @@ async def test_a_kept_cluster_stays_without_autodown_and_is_marked(site: Site) -
     await site.sky.client().down(kept.name)
 
 
-@pytest.mark.parametrize("after", ["the last step", "a failed job"])
+@pytest.mark.parametrize("after", ["the last step", "a failed job", "a failed job on the shared cluster"])
 async def test_rule_03_a_cancel_during_a_teardown_waits_for_its_end(site: Site, project: Path, after: str) -> None:
     site.sky.speed = Speed(down=1.0)
     if after == "a failed job":
         write_task(project, "train", "exit 1")
+    if after == "a failed job on the shared cluster":
+        write_task(project, "eval", "exit 1")
     async with site.working():
-        handle = await site.start_pipeline()
+        handle = await site.start_pipeline(attempts=1)
         await until(lambda: any(line.startswith("down proj-train") for line in site.sky.log))
         await cancelled(handle)
         assert site.sky.left == []
     assert sum(line.startswith("down proj-train") for line in site.sky.log) == 1
+
+
+async def test_rule_06_a_cancel_between_two_attempts_takes_a_cluster_down_that_would_be_kept(site: Site, project: Path) -> None:
+    write_task(project, "train", "exit 1")
+    async with site.working():
+        handle = await site.start_pipeline(keep_cluster=True, retry_delay=1000.0)
+        await until(lambda: any("-train-" in name for name in site.sky.submissions))
+        await until(lambda: any(job.status is JobStatus.FAILED for cluster in site.sky.clusters.values() for job in cluster.jobs))
+        await asyncio.sleep(0.5)
+        await cancelled(handle)
+        assert site.sky.left == []
+
+
+async def test_an_accuracy_that_is_no_number_is_none(site: Site, project: Path) -> None:
+    write_task(project, "eval", """echo '::sky-output::{"accuracy": "high"}'""")
+    async with site.working():
+        result: SkyPilotWorkflowResult = await (await site.start_pipeline()).result()
+    assert result.accuracy is None
+    assert result.steps["eval"].outputs == {"accuracy": "high"}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
+from sky_orchestrate.result import TaskResult
 from temporal.messages import SkySweepInput, SkySweepResult, SkyTaskInput, Trial
-from temporal.sweep import SkySweepWorkflow, ranked
+from temporal.sweep import SkySweepWorkflow, ranked, root
+from temporal.workflows import SkyTaskWorkflow
 from tests.temporal.conftest import Site, cancelled, failed, until, write_task
 
 TASK = SkyTaskInput(yaml_path="tasks/train.yaml", attempts=1, retry_delay=0.01)
@@ -81,3 +85,55 @@ async def test_a_sweep_of_nothing_is_told(site: Site, given: dict[str, Any]) -> 
     async with site.working():
         error = await failed(await site.start(SkySweepWorkflow.run, sweep("0.1", **given)))
     assert error.type == "BadInput"
+
+
+async def test_what_prepares_is_its_own_task_with_the_envs_of_all(site: Site, project: Path) -> None:
+    write_task(project, "data_preprocessing", "echo prepared with $LEARNING_RATE")
+    text = (project / "tasks" / "train.yaml").read_text()
+    task = replace(TASK, yaml_path="", yaml_content=text, envs_override={"LEARNING_RATE": "0.25"})
+    async with site.working():
+        handle = await site.start(SkySweepWorkflow.run, sweep("0.1", task=task, prepare="tasks/data_preprocessing.yaml"))
+        await handle.result()
+        prepared: TaskResult = await site.client.get_workflow_handle(f"{handle.id}-prepare", result_type=TaskResult).result()
+    assert "prepared with 0.25" in prepared.log_tail
+
+
+async def test_a_trial_whose_id_is_taken_stops_no_other(site: Site, project: Path) -> None:
+    async with site.working():
+        write_task(project, "slow", "sleep 1000")
+        taken = await site.start(SkyTaskWorkflow.run, SkyTaskInput(yaml_path="tasks/slow.yaml"), id=f"sweep-{site.task_queue}-1")
+        handle = await site.start(SkySweepWorkflow.run, sweep("0.1", "0.2"), id=f"sweep-{site.task_queue}")
+        result: SkySweepResult = await handle.result()
+        await cancelled(taken)
+    assert [(trial.number, trial.value) for trial in result.ranking] == [(2, 0.2), (1, None)]
+    assert "already" in result.ranking[1].told
+
+
+async def test_a_trial_that_was_terminated_stops_no_other(site: Site, project: Path) -> None:
+    write_task(project, "train", "sleep 30\necho '::sky-output::{\"validation_accuracy\": $LEARNING_RATE}'")
+    async with site.working():
+        handle = await site.start(SkySweepWorkflow.run, sweep("0.1", "0.2"))
+        await until(lambda: len(site.sky.submissions) == 2)
+        await site.client.get_workflow_handle(f"{handle.id}-1").terminate()
+        result: SkySweepResult = await handle.result()
+        for cluster in list(site.sky.clusters):
+            await site.sky.client().down(cluster)
+    assert [(trial.number, trial.value) for trial in result.ranking] == [(2, 0.2), (1, None)]
+    assert result.ranking[1].told
+
+
+def test_a_cluster_that_may_be_left_is_told_before_the_job_that_failed() -> None:
+    left = ApplicationError("may still cost money, run `sky down`: proj-train-1", type="SkyTeardownFailed")
+    left.__cause__ = ApplicationError("job 1 ended FAILED", type="SkyJobFailed")
+    told = ChildWorkflowError(
+        "Child Workflow execution failed",
+        namespace="default",
+        workflow_id="1",
+        run_id="1",
+        workflow_type="SkyTaskWorkflow",
+        initiated_event_id=1,
+        started_event_id=2,
+        retry_state=None,
+    )
+    told.__cause__ = left
+    assert "may still cost money" in root(told)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from temporalio import activity
 from temporalio.client import WorkflowHandle
+from temporalio.common import RetryPolicy
 
 from temporal import activities, heartbeat, steps
 from temporal.messages import SkyPilotWorkflowResult
@@ -79,6 +80,21 @@ async def test_rule_05_a_worker_that_stops_during_a_launch_leaves_it_to_the_next
     assert len(site.sky.submissions) == 3
     assert only_at_its_end(site)
     assert await retried(handle) == [heartbeat.WORKER_GOES_AWAY]
+
+
+async def test_rule_05_workers_that_stop_during_a_launch_do_not_use_up_its_attempts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.sky.speed = Speed(launch=0.6)
+    once = RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_attempts=1)
+    monkeypatch.setattr(steps, "_SUBMIT_AGAIN", once)
+    second = await site.elsewhere()
+    async with first_worker(replace(site, shutdown=10.0)) as stop:
+        handle = await site.start_pipeline()
+        await until(site.sky.active)
+        async with second.working():
+            await stop()
+            await handle.result()
+    assert len(site.sky.submissions) == 3
+    assert only_at_its_end(site)
 
 
 async def test_rule_03_a_worker_that_stops_during_a_teardown_leaves_it_to_the_next(site: Site) -> None:
