@@ -20,14 +20,13 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 with workflow.unsafe.imports_passed_through():
     from sky_orchestrate import naming
     from sky_orchestrate.naming import RunKey
-    from sky_orchestrate.result import TaskResult
+    from sky_orchestrate.result import Limits, TaskResult
     from temporal.activities import SkyActivities
-    from temporal.failures import ENDS_THE_STEP, LEAVES_THE_CLUSTER, OUT_OF_REACH
+    from temporal.failures import ENDS_THE_STEP, LEAVES_THE_CLUSTER, OUT_OF_REACH, innermost
     from temporal.heartbeat import WORKER_GOES_AWAY
     from temporal.messages import (
         GitCloneInput,
         GitCloneOutput,
-        Limits,
         SkyCommand,
         SkyDownCommand,
         SkyExecCommand,
@@ -206,5 +205,5 @@ class SkySteps:
 
 
 def _reason(error: BaseException) -> str:
-    cause = error.cause if isinstance(error, ActivityError) else error
-    return cause.message if isinstance(cause, ApplicationError) else str(cause or error)
+    cause = innermost(error)
+    return cause.message if isinstance(cause, ApplicationError) else str(cause)

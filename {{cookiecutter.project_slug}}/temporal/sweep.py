@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from sky_orchestrate.result import TaskResult
+    from temporal.failures import innermost
     from temporal.messages import SkySweepInput, SkySweepResult, SkyTaskInput, Trial
     from temporal.workflows import SkyTaskWorkflow
 
@@ -111,7 +112,6 @@ def ranked(trials: list[Trial]) -> list[Trial]:
 
 
 def root(error: BaseException) -> str:
-    """Why a trial failed. A teardown that failed stands before what it followed: its cluster may still cost money."""
-    while isinstance(error, (ChildWorkflowError, ActivityError)) and error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """Why a trial failed, in one line."""
+    reason = innermost(error)
+    return (str(reason) or type(reason).__name__).splitlines()[0]
