@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from sky_orchestrate.result import TaskResult
     from temporal.failures import innermost
     from temporal.messages import SkySweepInput, SkySweepResult, SkyTaskInput, Trial
+    from temporal.steps import heeding
     from temporal.workflows import SkyTaskWorkflow
 
 
@@ -82,7 +83,7 @@ class SkySweepWorkflow:
         )
 
     async def _child(self, name: str, task: SkyTaskInput) -> TaskResult:
-        return await workflow.execute_child_workflow(
+        child = await workflow.start_child_workflow(
             SkyTaskWorkflow.run,
             task,
             id=f"{workflow.info().workflow_id}-{name}",
@@ -90,6 +91,7 @@ class SkySweepWorkflow:
             cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             static_summary=f"{task.yaml_path} {task.envs_override or ''}"[:200],
         )
+        return await heeding(child)
 
 
 async def _all(trials: Iterable[Coroutine[Any, Any, None]]) -> None:

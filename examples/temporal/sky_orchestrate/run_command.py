@@ -81,6 +81,7 @@ class _Stop:
         try:
             yield
         finally:
+            # and so none to remove
             with suppress(NotImplementedError):
                 for number in heard:
                     loop.remove_signal_handler(number)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class SkyActivities:
     def __init__(
         self,
         settings: Settings,
-        run_state: Callable[[str], Any],
+        run_state: Callable[[str], Awaitable[RunState | None]],
         *,
         connect: Callable[[Settings], SkyClient] = connect,
         pace: Pace = Pace(),
@@ -163,7 +163,7 @@ class SkyActivities:
             found = await reap(
                 client,
                 owner=self._settings.owner,
-                run_state=self._state,
+                run_state=self._run_state,
                 grace=self._settings.reaper_grace,
                 dry_run=command.dry_run,
                 pace=self._pace,
@@ -173,9 +173,6 @@ class SkyActivities:
             return [{"cluster": one.cluster, "run": one.run, "action": one.action, "reason": one.reason} for one in found]
 
         return await beating(reaped(), every=self._beats.wait)
-
-    async def _state(self, label: str) -> RunState | None:
-        return await self._run_state(label)
 
     async def _submitted(self, command: SkyCommand) -> SkyJob:
         began = time.monotonic()

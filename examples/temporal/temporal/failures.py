@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 from sky_orchestrate import errors
 from sky_orchestrate.errors import SkyJobFailed, SkyOrchestrateError
@@ -41,6 +41,16 @@ def details(error: SkyOrchestrateError) -> list[dict[str, Any]]:
         return []
     told = {"cluster_name": error.cluster_name, "job_id": error.job_id, "status": error.status, "exit_code": error.exit_code}
     return [{**told, "log_tail": list(error.log_tail)}]
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Why an activity or a child workflow failed.
+
+    A teardown that failed stands before what it followed, for its cluster may still cost money.
+    """
+    while isinstance(error, (ActivityError, ChildWorkflowError)) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def names_of(*kinds: type[SkyOrchestrateError]) -> frozenset[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError, WorkflowQueryRejectedError
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError, FailureError, TerminatedError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
 from sky_orchestrate.errors import SkyOrchestrateError
+from temporal.failures import innermost
 from temporal.messages import PipelineStatus, SkyPilotWorkflowResult
 from temporal.workflows import SkyPilotWorkflow
 
@@ -48,21 +49,12 @@ async def follow(
 
 def failure(error: WorkflowFailureError, workflow_id: str) -> RunFailed:
     """The innermost reason, in one line."""
-    chain = list(_causes(error))
-    if any(isinstance(one, CancelledError) for one in chain):
+    reason = innermost(error.cause)
+    if isinstance(reason, CancelledError):
         return RunFailed(f"{workflow_id} was cancelled; its clusters are gone")
-    if any(isinstance(one, TerminatedError) for one in chain):
+    if isinstance(reason, TerminatedError):
         return RunFailed(f"{workflow_id} was terminated: its clusters stay until the reaper or `python -m sky_orchestrate reap` takes them")
-    last = next((one for one in reversed(chain) if isinstance(one, ApplicationError)), None)
-    if last is None:
-        return RunFailed(f"{workflow_id}: {chain[-1]}")
-    tail = tuple(last.details[0].get("log_tail", ())) if last.details and isinstance(last.details[0], dict) else ()
-    return RunFailed(f"{workflow_id}: {last.message}", tail)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """From the outside in. A teardown that failed stands before what it followed."""
-    cause = error.__cause__ if not isinstance(error, WorkflowFailureError) else error.cause
-    while isinstance(cause, (ActivityError, ChildWorkflowError)) and isinstance(cause.cause, FailureError):
-        cause = cause.cause
-    yield cause or error
+    if not isinstance(reason, ApplicationError):
+        return RunFailed(f"{workflow_id}: {reason}")
+    tail = tuple(reason.details[0].get("log_tail", ())) if reason.details and isinstance(reason.details[0], dict) else ()
+    return RunFailed(f"{workflow_id}: {reason.message}", tail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sky_orchestrate.result import TaskResult
+from sky_orchestrate.result import Limits, TaskResult
 
 TASK_QUEUE = "skypilot-task-queue"
 
@@ -125,15 +125,6 @@ class SkyDownCommand:
 
     cluster_name: str = ""
     api_server_endpoint: str | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The longest that a step may take to get its cluster, wait in its queue and run, in seconds; None is no limit."""
-
-    provision: float | None = None
-    queued: float | None = None
-    run: float | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -20,20 +20,21 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 with workflow.unsafe.imports_passed_through():
     from sky_orchestrate import naming
     from sky_orchestrate.naming import RunKey
-    from sky_orchestrate.result import TaskResult
+    from sky_orchestrate.result import Limits, TaskResult
     from temporal.activities import SkyActivities
-    from temporal.failures import ENDS_THE_STEP, LEAVES_THE_CLUSTER, OUT_OF_REACH
+    from temporal.failures import ENDS_THE_STEP, LEAVES_THE_CLUSTER, OUT_OF_REACH, innermost
     from temporal.heartbeat import WORKER_GOES_AWAY
     from temporal.messages import (
         GitCloneInput,
         GitCloneOutput,
-        Limits,
         SkyCommand,
         SkyDownCommand,
         SkyExecCommand,
         SkyJob,
         SkyWaitCommand,
     )
+
+T = TypeVar("T")
 
 HEARTBEAT = timedelta(seconds=30)
 # Jobs have their own limits (`Limits`); these are for an activity that nobody limits.
@@ -53,9 +54,19 @@ _WAIT_AGAIN = RetryPolicy(
 _DOWN_AGAIN = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=60))
 
 
+async def heeding(work: asyncio.Task[T]) -> T:
+    """The result of an activity or a child workflow. A cancel that meets its success is raised: Temporal's own await drops it."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        work.cancel()
+        await workflow.wait([work])
+        raise
+
+
 async def read_tasks(command: GitCloneInput) -> GitCloneOutput:
     """The text of the task files, checked: bad input ends the workflow here, with nothing launched."""
-    return await workflow.execute_activity_method(
+    reading = workflow.start_activity_method(
         SkyActivities.run_git_clone,
         command,
         start_to_close_timeout=timedelta(minutes=10),
@@ -63,6 +74,7 @@ async def read_tasks(command: GitCloneInput) -> GitCloneOutput:
         retry_policy=_READ_AGAIN,
         summary=f"{command.repo_url or 'the project'}: {', '.join(command.yaml_file_paths)}",
     )
+    return await heeding(reading)
 
 
 class SkySteps:
@@ -161,7 +173,7 @@ class SkySteps:
             await asyncio.shield(going)
         job = await self._submitted(step, command)
         self._note(step, job)
-        return await workflow.execute_activity_method(
+        waiting = workflow.start_activity_method(
             SkyActivities.run_sky_wait,
             SkyWaitCommand(job, self._endpoint, command.secrets, self._limits.queued, self._limits.run),
             start_to_close_timeout=_LONGEST_JOB,
@@ -171,6 +183,7 @@ class SkySteps:
             cancellation_type=ActivityCancellationType.TRY_CANCEL,
             summary=f"{step}: job {job.job_id} on {job.cluster_name}",
         )
+        return await heeding(waiting)
 
     async def _submitted(self, step: str, command: SkyCommand) -> SkyJob:
         while True:
@@ -187,7 +200,7 @@ class SkySteps:
     async def _submit(self, command: SkyCommand) -> SkyJob:
         asked = replace(command, api_server_endpoint=self._endpoint, provision_timeout=self._limits.provision)
         submit: Any = SkyActivities.run_sky_exec if isinstance(command, SkyExecCommand) else SkyActivities.run_sky_launch
-        return await workflow.execute_activity_method(
+        submitting = workflow.start_activity_method(
             submit,
             asked,
             start_to_close_timeout=_LONGEST_LAUNCH,
@@ -197,6 +210,7 @@ class SkySteps:
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"{command.yaml_path} on {command.cluster_name}",
         )
+        return await heeding(submitting)
 
     def _lose_sight(self, cluster: str, cause: BaseException | None) -> None:
         """Whoever cannot be asked cannot be told to take a cluster down: autodown and the reaper can."""
@@ -206,5 +220,5 @@ class SkySteps:
 
 
 def _reason(error: BaseException) -> str:
-    cause = error.cause if isinstance(error, ActivityError) else error
-    return cause.message if isinstance(cause, ApplicationError) else str(cause or error)
+    cause = innermost(error)
+    return cause.message if isinstance(cause, ApplicationError) else str(cause)

@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from sky_orchestrate.result import TaskResult
+    from temporal.failures import innermost
     from temporal.messages import SkySweepInput, SkySweepResult, SkyTaskInput, Trial
+    from temporal.steps import heeding
     from temporal.workflows import SkyTaskWorkflow
 
 
@@ -81,7 +83,7 @@ class SkySweepWorkflow:
         )
 
     async def _child(self, name: str, task: SkyTaskInput) -> TaskResult:
-        return await workflow.execute_child_workflow(
+        child = await workflow.start_child_workflow(
             SkyTaskWorkflow.run,
             task,
             id=f"{workflow.info().workflow_id}-{name}",
@@ -89,6 +91,7 @@ class SkySweepWorkflow:
             cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             static_summary=f"{task.yaml_path} {task.envs_override or ''}"[:200],
         )
+        return await heeding(child)
 
 
 async def _all(trials: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -111,7 +114,6 @@ def ranked(trials: list[Trial]) -> list[Trial]:
 
 
 def root(error: BaseException) -> str:
-    """Why a trial failed. A teardown that failed stands before what it followed: its cluster may still cost money."""
-    while isinstance(error, (ChildWorkflowError, ActivityError)) and error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """Why a trial failed, in one line."""
+    reason = innermost(error)
+    return (str(reason) or type(reason).__name__).splitlines()[0]

@@ -17,9 +17,10 @@ import psutil
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
+from sky_orchestrate.result import Limits
 from temporal.dev_server import find_temporal, start_dev
 from temporal.following import failure
-from temporal.messages import TASK_QUEUE, Limits, SkyPilotWorkflowInput, SkyReapCommand, SkyTaskInput
+from temporal.messages import TASK_QUEUE, SkyPilotWorkflowInput, SkyReapCommand, SkyTaskInput
 from temporal.reaper import SkyReaperWorkflow
 from temporal.workflows import SkyPilotWorkflow, SkyTaskWorkflow
 from tests.e2e.processes import Household, kill_9, until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from sky_orchestrate.patience import within
 from sky_orchestrate.result import Pace
 from sky_orchestrate.settings import Settings
 from temporal import steps
-from temporal.activities import Beats, SkyActivities
+from temporal.activities import SkyActivities
 from temporal.messages import SkyPilotWorkflowInput
 from temporal.run_state import run_states_of
 from temporal.worker import make_worker
@@ -30,6 +31,7 @@ from temporal.worker_settings import WorkerSettings
 from temporal.workflows import SkyPilotWorkflow
 from tests.contract import FAST
 from tests.fake_sky import FakeServer, Speed
+from tests.temporal.attempts import QUICK, Bench, bench_of
 from tests.temporal.dev_server import dev_server
 
 _TASKS = {
@@ -43,7 +45,6 @@ _TASKS = {
     "slow": "echo begun\nsleep 1000",
     "broken": "echo about to break\nexit 3",
 }
-QUICK = Beats(launch=0.02, wait=0.02)
 
 
 @pytest.fixture(scope="session")
@@ -184,3 +185,21 @@ async def cancelled(handle: WorkflowHandle[Any, Any]) -> None:
     with pytest.raises(WorkflowFailureError):
         await handle.result()
     assert (await handle.describe()).status == WorkflowExecutionStatus.CANCELED
+
+
+@pytest.fixture
+def bench(sky: FakeServer, project: Path) -> Bench:
+    return bench_of(sky, project)
+
+
+@pytest.fixture
+def shown(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The job's lines in the worker's log since the last look."""
+    caplog.set_level(logging.INFO, logger="temporal.activities")
+
+    def lines() -> list[str]:
+        told = [record.getMessage().partition(": ")[2] for record in caplog.records]
+        caplog.clear()
+        return told
+
+    return lines
