@@ -16,8 +16,8 @@ from pathlib import Path
 from figures import Figure, report
 from local import lifecycle
 from pipeline import HERE, Variant, shares
-from temporal_server import temporal_server
 from temporalio.client import Client
+from tests.temporal.dev_server import dev_server
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     python = sys.executable
     in_turn = Variant("`sky` in turn", ["bash", str(HERE / "in_turn.sh"), str(project), "RUN"])
     ours = Variant("the workflow", [python, "run_workflow.py", "--id", "bench-RUN"])
-    with tempfile.TemporaryDirectory() as folder, temporal_server(Path(folder)) as address:
+    with tempfile.TemporaryDirectory() as folder, dev_server() as address:
         environment = {
             **os.environ,
             "HOME": folder,

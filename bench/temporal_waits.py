@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
+import time
 from pathlib import Path
 
 from fan_out import _end_all
@@ -19,12 +19,13 @@ from temporal.run_state import run_states_of
 from temporal.worker import make_worker
 from temporal.worker_settings import WorkerSettings
 from temporal.workflows import SkyTaskWorkflow
-from temporal_server import temporal_server
 from temporalio.client import Client
 from tests.fake_sky import FakeServer, Speed
+from tests.temporal.dev_server import dev_server
 
 WAITS = int(os.environ.get("WAITS", "1000"))
 _QUEUE = "waits"
+_STARTED = time.monotonic()
 _YAML = "name: waits\nrun: |\n  echo begun\n  sleep 3600\n"
 
 
@@ -35,15 +36,23 @@ async def work(address: str) -> dict[str, float]:
     settings = Settings(root=Path.cwd(), slug="bench", owner="bench", launches=100)
     activities = SkyActivities(settings, run_states_of(client), connect=lambda _: server.client(launches=100))
     async with make_worker(client, activities, WorkerSettings(task_queue=_QUEUE, activities=WAITS + 200)):
-        while len(server.submissions) < WAITS:
-            await asyncio.sleep(0.5)
+        while (begun := len(server.submissions)) < WAITS:
+            tell(f"{begun} of {WAITS} jobs begun")
+            await asyncio.sleep(1)
+        tell("all begun; another 30 s")
         await asyncio.sleep(30)
         waiting = sum(job.status.live for cluster in server.clusters.values() for job in cluster.jobs)
         memory = _memory("VmRSS")
         _end_all(server)
-        while server.left:
-            await asyncio.sleep(0.5)
+        while left := len(server.left):
+            tell(f"{left} clusters to be taken down")
+            await asyncio.sleep(1)
+        tell("the worker stops")
     return {"waiting": waiting, "memory": memory, "peak": _memory("VmHWM")}
+
+
+def tell(news: str) -> None:
+    print(f"{time.monotonic() - _STARTED:4.0f} s: {news}", file=sys.stderr, flush=True)
 
 
 def _memory(what: str) -> float:
@@ -63,7 +72,7 @@ async def start_all(address: str) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, temporal_server(Path(folder)) as address:
+    with dev_server() as address:
         worker = subprocess.Popen([sys.executable, __file__, "work", address], stdout=subprocess.PIPE, text=True)
         asyncio.run(start_all(address))
         said, _ = worker.communicate(timeout=900)
