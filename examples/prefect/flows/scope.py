@@ -71,8 +71,7 @@ async def shared_cluster(
     except asyncio.CancelledError:
         await portal().run(_end_cancelled(run, settings, cluster))
         raise
-    except errors.EndpointError:
-        # A server that does not answer cannot be told to take a cluster down: autodown and the reaper can.
+    except errors.OUT_OF_REACH:
         raise
     except Exception:
         await portal().run(_tear_down(settings, cluster))

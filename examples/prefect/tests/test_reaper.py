@@ -64,6 +64,21 @@ async def test_rule_04_another_owners_cluster_is_not_even_looked_at(fake: FakeWo
     assert len(fake.server.left) == 1
 
 
+async def test_rule_04_a_run_that_cannot_be_asked_about_keeps_no_other_cluster_up(fake: FakeWorld) -> None:
+    unknown, over = await leave_a_cluster(fake, run="run-1"), await leave_a_cluster(fake, run="run-2")
+
+    async def run_state(run: str) -> RunState | None:
+        if run == "run-1":
+            raise ConnectionError("no answer\nfrom the orchestrator")
+        return NOW_OVER
+
+    found = {one.cluster: one for one in await reap(fake.client(), owner="contract", run_state=run_state, grace=60, pace=FAST)}
+    assert found[over].action == "taken down"
+    assert found[unknown].action == "failed"
+    assert found[unknown].reason == "the orchestrator did not say what became of its run: no answer"
+    assert fake.server.left == [unknown]
+
+
 async def test_rule_04_a_dry_run_takes_nothing_down(fake: FakeWorld) -> None:
     cluster = await leave_a_cluster(fake)
     assert await reaped(fake, NOW_OVER, dry_run=True) == ["would take down"]

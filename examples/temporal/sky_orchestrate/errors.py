@@ -88,6 +88,10 @@ class StreamRefused(EndpointError):
     retryable = True
 
 
+# Whoever cannot be asked cannot be told to take a cluster down: autodown and the reaper can.
+OUT_OF_REACH = (EndpointUnreachable, EndpointRefused, EndpointIncompatible, EndpointChanged)
+
+
 class ClusterGone(SkyOrchestrateError):
     """SkyPilot says that the cluster does not exist or is not up; the runner decides what that means."""
 

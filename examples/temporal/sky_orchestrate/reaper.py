@@ -61,7 +61,11 @@ async def _judge(
     run = cluster.labels.get("run", "")
     if cluster.labels.get("keep") == "1":
         return Reaped(cluster.name, run, "left", f"kept on purpose; it costs until `sky down {cluster.name}`")
-    state = await run_state(run)
+    try:
+        state = await run_state(run)
+    except Exception as error:  # noqa: BLE001  # whatever an orchestrator's client raises: the other clusters are still looked at
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        return Reaped(cluster.name, run, "failed", f"the orchestrator did not say what became of its run: {said}")
     if state is None:
         return Reaped(cluster.name, run, "left", "the orchestrator does not know its run; look at it by hand")
     if not state.over:

@@ -84,8 +84,7 @@ class Step:
     async def run(self, teardowns: Teardowns | None) -> TaskResult:
         try:
             result = await self._ran()
-        except errors.EndpointError:
-            # Whoever cannot be asked cannot be told to take a cluster down: autodown and the reaper can.
+        except errors.OUT_OF_REACH:
             raise
         except errors.SkyJobFailed as error:
             if not self.place.shared:

@@ -6,23 +6,21 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from temporalio.client import WorkflowFailureError
+
 from local.demo import STEPS, Demo, DemoFailed, step_told
 from local.demo_screen import Screen
 from sky_orchestrate.settings import Settings, load_settings
 from temporal.activities import SkyActivities
 from temporal.connection import connect_temporal
-from temporal.dev_server import PORT, UI_PORT, find_temporal, start_dev
+from temporal.dev_server import PORT, UI_PORT, find_temporal, listens, serving, start_dev
 from temporal.following import RunFailed, follow
 from temporal.messages import PipelineStatus, SkyPilotWorkflowInput
 from temporal.run_state import run_states_of
@@ -31,7 +29,6 @@ from temporal.worker_settings import WorkerSettings
 from temporal.workflows import SkyPilotWorkflow
 
 TEMPORAL = "Temporal"
-_STARTS_WITHIN = 60
 
 
 def settle() -> None:
@@ -55,6 +52,7 @@ async def _pipeline(screen: Screen, settings: Settings) -> tuple[str, dict[str, 
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    logging.getLogger("temporalio").setLevel(logging.WARNING)
     queue = f"demo-{uuid.uuid4().hex[:8]}"
     async with make_worker(client, SkyActivities(settings, run_states_of(client)), WorkerSettings(task_queue=queue)):
         handle = await client.start_workflow(SkyPilotWorkflow.run, SkyPilotWorkflowInput(), id=f"sky-{queue}", task_queue=queue)
@@ -62,6 +60,13 @@ async def _pipeline(screen: Screen, settings: Settings) -> tuple[str, dict[str, 
         page = f"http://127.0.0.1:{UI_PORT}/namespaces/{client.namespace}/workflows/{handle.id}/{handle.first_execution_run_id}/history"
         try:
             result = await follow(handle, _Story(screen, log).tell, every=0.5)
+        except asyncio.CancelledError:
+            # Ctrl-C: nobody serves the demo's queue after it.
+            screen.say("cancelling the run; its clusters go down")
+            await handle.cancel()
+            with contextlib.suppress(WorkflowFailureError):
+                await handle.result()
+            raise
         except RunFailed as error:
             raise DemoFailed(f"{error}; its log is above, and with `make ui` at {page}") from error
     return page, asdict(result)
@@ -70,29 +75,11 @@ async def _pipeline(screen: Screen, settings: Settings) -> tuple[str, dict[str, 
 @contextlib.contextmanager
 def _server(folder: Path) -> Iterator[None]:
     """A development server of this demo's, unless `make ui` serves here already. Both keep their histories in the same file."""
-    if _listens(PORT):
+    if listens(PORT):
         yield
         return
-    command = start_dev(find_temporal(), folder, port=PORT, ui_port=UI_PORT)
-    with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            give_up = time.monotonic() + _STARTS_WITHIN
-            while not _listens(PORT):
-                if server.poll() is not None or time.monotonic() > give_up:
-                    log.seek(0)
-                    said = log.read().decode(errors="replace").strip().splitlines()
-                    raise DemoFailed(f"Temporal did not start: {said[-1] if said else 'it says nothing'}")
-                time.sleep(0.1)
-            yield
-        finally:
-            server.terminate()
-            server.wait(20)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with serving(start_dev(find_temporal(), folder, port=PORT, ui_port=UI_PORT), PORT):
+        yield
 
 
 class _Lines(logging.Handler):

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -44,6 +49,31 @@ def start_dev(temporal: str, folder: Path, *, port: int, ui_port: int) -> list[s
     folder.mkdir(parents=True, exist_ok=True)
     where = ["--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
     return [temporal, "server", "start-dev", *where, "--db-filename", str(folder / "dev.db"), "--log-level", "error"]
+
+
+@contextmanager
+def serving(command: list[str], port: int, *, within: float = 60) -> Iterator[None]:
+    """The server for the length of the block, once it listens. Raises SettingsError where it does not within so many seconds."""
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            give_up = time.monotonic() + within
+            while not listens(port):
+                if server.poll() is not None or time.monotonic() > give_up:
+                    log.seek(0)
+                    said = log.read().decode(errors="replace").strip().splitlines()
+                    raise SettingsError(f"Temporal did not start: {said[-1] if said else 'it says nothing'}")
+                time.sleep(0.05)
+            yield
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def listens(port: int) -> bool:
+    """Whether anybody does on this machine's own address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _cache() -> Path:

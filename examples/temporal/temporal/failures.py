@@ -65,8 +65,7 @@ def names_of(*kinds: type[SkyOrchestrateError]) -> frozenset[str]:
     return frozenset(kind.__name__ for kind in found)
 
 
-# Whoever cannot be asked cannot be told to take a cluster down: autodown and the reaper can.
-OUT_OF_REACH = names_of(errors.EndpointError)
+OUT_OF_REACH = names_of(*errors.OUT_OF_REACH)
 # The cluster goes down before the next attempt: the activity alone must not be tried again.
 ENDS_THE_STEP = names_of(errors.SkyJobFailed, errors.LaunchError, errors.SkyTimeout, errors.SkyClusterLost, errors.ClusterGone)
 # On a cluster that several steps share, these end the step and leave the cluster for its next attempt.

@@ -28,23 +28,29 @@ async def follow(
 ) -> SkyPilotWorkflowResult:
     """The run's result; `say` gets its status whenever that has changed. Raises RunFailed."""
     ended = asyncio.ensure_future(handle.result())
-    last = PipelineStatus()
-    while True:
-        await asyncio.wait([ended], timeout=every)
-        try:
-            status = await handle.query(SkyPilotWorkflow.status)
-        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-            # No worker answers just now: that is no verdict.
-            status = last
-        if status != last:
-            say(status)
-            last = status
-        if ended.done():
-            break
+    last, over = PipelineStatus(), False
     try:
+        while not over:
+            await asyncio.wait([ended], timeout=every)
+            # Looked at before the query, so that the last status is told too.
+            over = ended.done()
+            status = await _status(handle) or last
+            if status != last:
+                say(status)
+                last = status
         return ended.result()
     except WorkflowFailureError as error:
         raise failure(error, handle.id) from error
+    finally:
+        ended.cancel()
+
+
+async def _status(handle: WorkflowHandle[SkyPilotWorkflow, SkyPilotWorkflowResult]) -> PipelineStatus | None:
+    """None where no worker answers just now: that is no verdict."""
+    try:
+        return await handle.query(SkyPilotWorkflow.status)
+    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+        return None
 
 
 def failure(error: WorkflowFailureError, workflow_id: str) -> RunFailed:

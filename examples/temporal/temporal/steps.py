@@ -51,7 +51,8 @@ _SUBMIT_AGAIN = RetryPolicy(
 _WAIT_AGAIN = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=60), non_retryable_error_types=_VERDICTS
 )
-_DOWN_AGAIN = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=60))
+# Counted, not timed: while no worker is up a teardown waits for one, and nothing has been tried.
+_DOWN_AGAIN = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=60), maximum_attempts=10)
 
 
 async def heeding(work: asyncio.Task[T]) -> T:
@@ -133,7 +134,6 @@ class SkySteps:
             SkyActivities.run_sky_down,
             SkyDownCommand(cluster, self._endpoint),
             start_to_close_timeout=_LONGEST_TEARDOWN,
-            schedule_to_close_timeout=_LONGEST_TEARDOWN,
             heartbeat_timeout=HEARTBEAT,
             retry_policy=_DOWN_AGAIN,
             cancellation_type=ActivityCancellationType.ABANDON,

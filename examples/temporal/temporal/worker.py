@@ -44,6 +44,7 @@ def make_worker(client: Client, activities: SkyActivities, options: WorkerSettin
         activities=activities.all,
         max_concurrent_activities=options.activities,
         max_concurrent_workflow_tasks=options.workflow_tasks,
+        max_cached_workflows=options.cached_workflows,
         graceful_shutdown_timeout=timedelta(seconds=options.shutdown),
         # A cancel comes with the answer to a heartbeat: activities beat as often as they need to hear of one, and nothing holds that up.
         max_heartbeat_throttle_interval=timedelta(seconds=2),

@@ -14,12 +14,15 @@ from temporal.messages import TASK_QUEUE
 class WorkerSettings:
     """`metrics` and `health` are addresses to listen on as host:port, empty for none. Times are seconds.
 
-    A wait is an activity: `activities` bounds how many jobs one worker follows. `build_id` turns worker versioning on.
+    A wait is an activity: `activities` bounds how many jobs one worker follows. `cached_workflows` are kept in memory between their events;
+    the others, which wait for hours at a time, are built from their short histories when something happens. `build_id` turns worker
+    versioning on.
     """
 
     task_queue: str = TASK_QUEUE
     activities: int = 1000
     workflow_tasks: int = 100
+    cached_workflows: int = 100
     shutdown: float = 30.0
     metrics: str = ""
     health: str = ""
@@ -31,6 +34,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
         task_queue=settings.variable("TEMPORAL_TASK_QUEUE") or TASK_QUEUE,
         activities=_whole(settings, "TEMPORAL_MAX_ACTIVITIES", 1000),
         workflow_tasks=_whole(settings, "TEMPORAL_MAX_WORKFLOW_TASKS", 100, least=2),
+        cached_workflows=_whole(settings, "TEMPORAL_MAX_CACHED_WORKFLOWS", 100, least=2),
         shutdown=float(_whole(settings, "TEMPORAL_SHUTDOWN_SECONDS", 30, least=0)),
         metrics=_address(settings, "TEMPORAL_METRICS_ADDRESS"),
         health=_address(settings, "TEMPORAL_HEALTH_ADDRESS"),

@@ -34,6 +34,14 @@ async def test_rule_01_an_unanswered_launch_is_looked_for_before_it_is_sent_agai
     assert fake.server.left == []
 
 
+async def test_rule_04_a_launch_that_stays_unanswered_on_a_server_that_answers_is_taken_down(fake: FakeWorld) -> None:
+    fake.server.lost_answers = 1
+    tries = attempt(fake, "fault").with_options(pace=replace(FAST, patience=0.0))
+    with pytest.raises(errors.AmbiguousSubmission):
+        await tries.run(task("sleep 1000"))
+    assert fake.server.left == []
+
+
 async def test_rule_01_a_failed_job_is_submitted_again_by_the_next_attempt(fake: FakeWorld) -> None:
     tries = attempt(fake, "fault").with_options(keep=True)
     for _ in range(2):

@@ -6,7 +6,6 @@ Every flavour has such a module, with the names that the tests of all flavours u
 from __future__ import annotations
 
 import asyncio
-import socket
 import uuid
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from temporal.messages import TASK_QUEUE, SkyPilotWorkflowInput, SkyReapCommand,
 from temporal.reaper import SkyReaperWorkflow
 from temporal.workflows import SkyPilotWorkflow, SkyTaskWorkflow
 from tests.e2e.processes import Household, kill_9, until
+from tests.temporal.dev_server import free_ports
 
 T = TypeVar("T")
 
@@ -210,8 +210,8 @@ class Orchestra:
 
     def start_server(self) -> None:
         """With the histories of the one before."""
-        port = int(self.address.rsplit(":", 1)[1])
-        _, *arguments = start_dev(self.temporal, self.household.folder / "temporal", port=port, ui_port=_free_port())
+        port, (ui_port,) = int(self.address.rsplit(":", 1)[1]), free_ports(1)
+        _, *arguments = start_dev(self.temporal, self.household.folder / "temporal", port=port, ui_port=ui_port)
         self.server = self.household.start(*arguments, log="temporal", program=self.temporal)
         until("Temporal answers", self._answers, within=60)
 
@@ -234,7 +234,7 @@ def prepare() -> str:
 
 def serve(household: Household, temporal: str) -> Iterator[Orchestra]:
     """A Temporal server of our own."""
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     household.environ["TEMPORAL_ADDRESS"] = address
     loop = asyncio.new_event_loop()
 
@@ -246,9 +246,3 @@ def serve(household: Household, temporal: str) -> Iterator[Orchestra]:
     orchestra.start_server()
     yield orchestra
     loop.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

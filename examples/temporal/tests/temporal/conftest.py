@@ -48,8 +48,8 @@ _TASKS = {
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with dev_server(tmp_path_factory.mktemp("temporal") / "server.log") as address:
+def address() -> Iterator[str]:
+    with dev_server() as address:
         yield address
 
 

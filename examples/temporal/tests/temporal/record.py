@@ -58,7 +58,7 @@ def without_stack_traces(value: Any) -> Any:
 
 def main() -> int:
     HISTORIES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, dev_server(Path(name) / "server.log") as address:
+    with tempfile.TemporaryDirectory() as name, dev_server() as address:
         for kind in KINDS:
             history = asyncio.run(recorded(kind, address, Path(name)))
             (HISTORIES / f"{kind}.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")

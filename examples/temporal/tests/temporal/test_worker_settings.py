@@ -22,6 +22,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "TASK_QUEUE",
         "MAX_ACTIVITIES",
         "MAX_WORKFLOW_TASKS",
+        "MAX_CACHED_WORKFLOWS",
         "SHUTDOWN_SECONDS",
         "METRICS_ADDRESS",
         "HEALTH_ADDRESS",
@@ -40,11 +41,12 @@ def test_each_setting_is_read_from_its_variable() -> None:
         TEMPORAL_TASK_QUEUE="gpus",
         TEMPORAL_MAX_ACTIVITIES="7",
         TEMPORAL_MAX_WORKFLOW_TASKS="5",
+        TEMPORAL_MAX_CACHED_WORKFLOWS="9",
         TEMPORAL_SHUTDOWN_SECONDS="0",
         TEMPORAL_METRICS_ADDRESS="127.0.0.1:9464",
         TEMPORAL_HEALTH_ADDRESS="0.0.0.0:8080",
         TEMPORAL_WORKER_BUILD_ID="abc123",
-    ) == WorkerSettings("gpus", 7, 5, 0.0, "127.0.0.1:9464", "0.0.0.0:8080", "abc123")
+    ) == WorkerSettings("gpus", 7, 5, 9, 0.0, "127.0.0.1:9464", "0.0.0.0:8080", "abc123")
 
 
 def test_the_environment_comes_before_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
