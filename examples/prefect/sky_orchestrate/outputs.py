@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from typing import Any, cast
 
@@ -40,6 +41,17 @@ def parse_output(line: str) -> dict[str, Any] | None:
         _log.warning("the job printed %s and no JSON object after it, so it is no output: %.200s", MARKER, said)
         return None
     return cast("dict[str, Any]", found)
+
+
+def figure(value: object) -> float | None:
+    """An output as a figure to show or to rank by; None where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _refuse(name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sky_orchestrate.outputs import parse_output, strip_terminal
+from sky_orchestrate.outputs import figure, parse_output, strip_terminal
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,20 @@ def test_outputs_may_hold_any_text() -> None:
 )
 def test_terminal_codes_are_taken_out(line: str, plain: str) -> None:
     assert strip_terminal(line) == plain
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        pytest.param(0.97, 0.97, id="a fraction"),
+        pytest.param(3, 3.0, id="a whole number"),
+        pytest.param("0.97", None, id="text"),
+        pytest.param(True, None, id="true"),
+        pytest.param(None, None, id="none"),
+        pytest.param(float("inf"), None, id="endless"),
+        pytest.param(float("nan"), None, id="not a number"),
+        pytest.param(10**400, None, id="past what a float holds"),
+    ],
+)
+def test_only_a_finite_number_is_a_figure(value: object, found: float | None) -> None:
+    assert figure(value) == found

@@ -38,6 +38,7 @@ async def beating(work: Coroutine[Any, Any, T], *, every: float, position: Calla
                     return working.result()
             if leaving.done():
                 activity.heartbeat(position())
+                teller()(f"{activity.info().activity_type} goes on elsewhere: this worker goes away")
                 raise ApplicationError(
                     "this worker goes away, another one goes on from here", type=WORKER_GOES_AWAY, next_retry_delay=_SOON
                 )

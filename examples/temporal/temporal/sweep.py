@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError, Workflow
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
+    from sky_orchestrate.outputs import figure
     from sky_orchestrate.result import TaskResult
     from temporal.failures import innermost
     from temporal.messages import SkySweepInput, SkySweepResult, SkyTaskInput, Trial
@@ -38,7 +39,7 @@ class SkySweepWorkflow:
         run_name = given.run_name or workflow.info().run_id
         if given.prepare and not given.run_name:
             envs = {**(given.task.envs_override or {}), "RUN_NAME": run_name}
-            await self._child("prepare", replace(given.task, yaml_path=given.prepare, yaml_content="", envs_override=envs))
+            await self._child("prepare", preparation(given, envs))
         free = asyncio.Semaphore(given.max_parallel)
         done = len(self._ended)
 
@@ -72,11 +73,11 @@ class SkySweepWorkflow:
             result = await self._child(str(number), replace(given.task, envs_override={**(given.task.envs_override or {}), **envs}))
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             return replace(told, told=root(error))
-        value = result.outputs.get(given.metric)
-        missing = f"its job put out no {given.metric}"
+        value = figure(result.outputs.get(given.metric))
+        missing = f"its job put out no {given.metric} that is a number"
         return replace(
             told,
-            value=float(value) if isinstance(value, (int, float)) else None,
+            value=value,
             cluster_name=result.cluster_name,
             seconds=result.timings.ran,
             told=str(result.outputs.get("model_url", "")) if value is not None else missing,
@@ -92,6 +93,11 @@ class SkySweepWorkflow:
             static_summary=f"{task.yaml_path} {task.envs_override or ''}"[:200],
         )
         return await heeding(child)
+
+
+def preparation(given: SkySweepInput, envs: dict[str, str]) -> SkyTaskInput:
+    """What the trials ask for beyond their file, accelerators say, is theirs alone; and nothing runs on its cluster after it."""
+    return replace(given.task, yaml_path=given.prepare, yaml_content="", envs_override=envs, resources=None, down_on_completion=True)
 
 
 async def _all(trials: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -1,6 +1,7 @@
 """OpenTelemetry, where OTEL_EXPORTER_OTLP_ENDPOINT is set: spans of workflows and activities, by Temporal's own interceptor.
 
-The packages are not among the requirements: `pip install 'temporalio[opentelemetry]' opentelemetry-exporter-otlp`.
+The packages are not among the requirements: add `temporalio[opentelemetry]` and `opentelemetry-exporter-otlp` to requirements.in, then run
+`make lock setup`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def tracing(settings: Settings) -> Interceptor:
     except ImportError as error:
         raise SettingsError(
             f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and {error.name} is not installed: "
-            "run `pip install 'temporalio[opentelemetry]' opentelemetry-exporter-otlp`, or leave the variable out"
+            "add temporalio[opentelemetry] and opentelemetry-exporter-otlp to requirements.in and run `make lock setup`, "
+            "or leave the variable out"
         ) from error
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: settings.slug}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -20,6 +20,7 @@ from temporal.health import health_page
 from temporal.reaper import SkyReaperWorkflow, schedule_reaper
 from temporal.run_state import run_states_of
 from temporal.sweep import SkySweepWorkflow
+from temporal.worker_log import one_line_per_failure
 from temporal.worker_settings import WorkerSettings, worker_settings
 from temporal.workflows import SkyPilotWorkflow, SkyTaskWorkflow
 
@@ -37,6 +38,7 @@ def make_worker(client: Client, activities: SkyActivities, options: WorkerSettin
             # A pipeline ends on the code it began with: a redeploy needs no patches for runs in flight.
             default_versioning_behavior=VersioningBehavior.PINNED,
         )
+    one_line_per_failure()
     return Worker(
         client,
         task_queue=options.task_queue,

@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from sky_orchestrate.outputs import figure
     from sky_orchestrate.result import TaskResult
     from temporal.messages import (
         GitCloneInput,
@@ -71,9 +72,8 @@ class SkyPilotWorkflow:
             async def run(step: str, command: SkyCommand) -> None:
                 self._tell(step=step, cluster_name=command.cluster_name, job_id=0)
                 result = await steps.run(step, command)
-                told = result.outputs.get("accuracy")
-                # What is no number could not be read back from the result.
-                accuracy = float(told) if isinstance(told, (int, float)) else self._status.accuracy
+                told = figure(result.outputs.get("accuracy"))
+                accuracy = self._status.accuracy if told is None else told
                 self._tell(finished={**self._status.finished, step: result}, accuracy=accuracy)
 
             first, shared = steps.name(PREPROCESS), steps.name(TRAIN)

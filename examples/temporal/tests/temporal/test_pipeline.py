@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ async def test_a_broken_task_file_is_told_before_anything_is_launched(site: Site
     assert "eval.yaml" in error.message
     assert "resourcez" in error.message
     assert requests(site.sky) == []
+
+
+async def test_an_activity_that_fails_is_one_line_of_the_workers_log(site: Site, project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_task(project, "eval", "echo x", more="resourcez: {cpus: 2}")
+    caplog.set_level(logging.INFO)
+    async with site.working():
+        await failed(await site.start_pipeline())
+    told = [record for record in caplog.records if "resourcez" in record.getMessage() or "failed" in record.getMessage()]
+    assert [(record.name, record.exc_info) for record in told] == [("temporal.activities", None)]
 
 
 @pytest.mark.parametrize("moment", ["launching", "running"])

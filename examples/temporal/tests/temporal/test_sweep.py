@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
 from sky_orchestrate.result import TaskResult
 from temporal.messages import SkySweepInput, SkySweepResult, SkyTaskInput, Trial
-from temporal.sweep import SkySweepWorkflow, ranked, root
+from temporal.sweep import SkySweepWorkflow, preparation, ranked, root
 from temporal.workflows import SkyTaskWorkflow
 from tests.temporal.conftest import Site, cancelled, failed, until, write_task
 
@@ -25,6 +25,14 @@ def sweep(*rates: str, **given: Any) -> SkySweepInput:
 def test_the_best_comes_first_and_what_failed_comes_last() -> None:
     trials = [Trial(1, value=0.1), Trial(2), Trial(3, value=-0.5), Trial(4, value=0.9), Trial(5, value=0.1), Trial(6)]
     assert [trial.number for trial in ranked(trials)] == [4, 1, 5, 3, 2, 6]
+
+
+def test_the_trials_accelerators_are_not_taken_for_the_preparation() -> None:
+    task = replace(TASK, infra="gcp", resources={"accelerators": "H100:8"}, down_on_completion=False)
+    prepared = preparation(SkySweepInput(task=task, prepare="tasks/data_preprocessing.yaml"), {"RUN_NAME": "r"})
+    assert (prepared.yaml_path, prepared.envs_override, prepared.infra) == ("tasks/data_preprocessing.yaml", {"RUN_NAME": "r"}, "gcp")
+    assert prepared.resources is None
+    assert prepared.down_on_completion
 
 
 async def test_trials_are_ranked_and_one_without_a_metric_stops_no_other(site: Site) -> None:
