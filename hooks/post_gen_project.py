@@ -27,7 +27,8 @@ KEPT = {
     },
     "temporal": {
         **_one_of_each("temporal"),
-        **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "tests/temporal", "tests/e2e/test_temporal_faults.py"),
+        **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs"),
+        **_as_they_are("tests/temporal", "tests/e2e/test_temporal_faults.py"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind

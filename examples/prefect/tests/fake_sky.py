@@ -52,6 +52,7 @@ class FakeServer:
         self.answers = True
         self.capacity = True
         self.lost_answers = 0
+        self.late_reasons = False
         self.cut_streams_after: list[int] = []
         self.streams_allowed = 128
         self.log: list[str] = []
@@ -268,7 +269,8 @@ class FakeSky:
                 while shown < len(job.lines):
                     if cut_after is not None and shown >= cut_after:
                         raise errors.EndpointUnreachable("the stream was cut")
-                    on_line(job.lines[shown])
+                    if not (follow and self._server.late_reasons and "return code list" in job.lines[shown]):
+                        on_line(job.lines[shown])
                     shown += 1
                 if not job.status.live:
                     codes = {JobStatus.SUCCEEDED: 0, JobStatus.CANCELLED: 103}

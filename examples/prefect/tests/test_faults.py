@@ -42,6 +42,15 @@ async def test_rule_04_a_launch_that_stays_unanswered_on_a_server_that_answers_i
     assert fake.server.left == []
 
 
+async def test_rule_02_the_exit_code_is_known_where_the_log_ended_before_it_was_written(fake: FakeWorld) -> None:
+    fake.server.late_reasons = True
+    tries = attempt(fake, "fault")
+    with pytest.raises(errors.SkyJobFailed) as failed:
+        await tries.run(task("echo about to fail\nexit 3"))
+    assert failed.value.exit_code == 3
+    assert tries.lines.count("about to fail") == 1
+
+
 async def test_rule_01_a_failed_job_is_submitted_again_by_the_next_attempt(fake: FakeWorld) -> None:
     tries = attempt(fake, "fault").with_options(keep=True)
     for _ in range(2):

@@ -76,6 +76,7 @@ def test_a_broken_output_is_a_line_like_any_other() -> None:
     [
         pytest.param("ERROR: \x1b[31mJob 1 failed with return code list:\x1b[0m [3] ", 3, id="one node"),
         pytest.param("ERROR: Job 2 failed with return code list: [0, 137]", 137, id="one of two nodes"),
+        pytest.param("ERROR: Job 1's setup failed with return code 4 (pid=6934). See error logs above for more details.", 4, id="setup"),
         pytest.param("nothing of the kind", None, id="not told"),
     ],
 )

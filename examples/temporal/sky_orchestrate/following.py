@@ -111,6 +111,8 @@ class Following:
             try:
                 code = await self._streamed()
                 if code in _VERDICTS:
+                    if _VERDICTS[code] is JobStatus.FAILED and self._log.exit_code is None:
+                        await self._rest_of_the_log()
                     return _VERDICTS[code]
                 status = await self._status()
                 if status is not None and not status.live:

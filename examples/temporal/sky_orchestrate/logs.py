@@ -19,7 +19,7 @@ _PROGRESS_SECONDS = 1.0
 # Shorter values would blank out ordinary words.
 _SHORTEST_SECRET = 4
 # The runtime's own words around a job, not the job's.
-_RETURN_CODES = re.compile(r"failed with return code list:\s*\[([\d, -]+)\]")
+_RETURN_CODES = re.compile(r"failed with return code(?: list:\s*\[([\d, -]+)\]| (\d+))")
 _STARTED = re.compile(r"Job started\. Streaming logs")
 # tqdm and its like redraw one line: SkyPilot hands each state over as a line of its own.
 _PROGRESS = re.compile(r"\d+%\|.*\||^\s*\d+%\s*$|^\s*\d+/\d+\s*$")
@@ -74,6 +74,8 @@ class JobLog:
         """Take the stream's next line, without its line break."""
         self._position += 1
         if self._position <= self._seen:
+            # A stream may have ended before the runtime wrote why, and that stands above the last line.
+            self._note_exit_code(strip_terminal(raw))
             return
         self._seen = self._position
         line = self._prefix.sub("", strip_terminal(raw).rstrip("\r").rsplit("\r", 1)[-1])
@@ -101,12 +103,15 @@ class JobLog:
     def _note(self, line: str) -> None:
         if _STARTED.search(line):
             self.started = True
-        codes = _RETURN_CODES.search(line)
-        if codes:
-            self.exit_code = next((int(code) for code in codes.group(1).split(",") if code.strip() not in ("", "0")), None)
+        self._note_exit_code(line)
         output = parse_output(line)
         if output:
             self.outputs.update(output)
+
+    def _note_exit_code(self, line: str) -> None:
+        codes = _RETURN_CODES.search(line)
+        if codes:
+            self.exit_code = next((int(code) for code in (codes[1] or codes[2]).split(",") if code.strip() not in ("", "0")), None)
 
     def _show(self, line: str) -> None:
         self.tail.append(line)

@@ -104,10 +104,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"Temporal on 127.0.0.1:{PORT}, its page on http://127.0.0.1:{UI_PORT}", flush=True)
-    try:
-        return subprocess.run(command, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    # In its place: whoever stops this process stops the server.
+    return os.execv(command[0], command)
 
 
 if __name__ == "__main__":
