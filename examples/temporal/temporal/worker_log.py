@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -18,9 +19,9 @@ def teller() -> Callable[[str], None]:
 
 
 def one_line_per_failure() -> None:
-    """Leave out Temporal's own record of a failed activity, a traceback, where `failures.told_to_temporal` has told its line."""
+    """Leave out Temporal's own record of a failed or cancelled activity, a traceback, where this package has told its line."""
     logging.getLogger("temporalio.activity").addFilter(_untold)
 
 
 def _untold(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], ApplicationError))
+    return not (record.exc_info and isinstance(record.exc_info[1], (ApplicationError, asyncio.CancelledError)))
