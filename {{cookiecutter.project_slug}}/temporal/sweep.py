@@ -19,6 +19,10 @@ with workflow.unsafe.imports_passed_through():
     from temporal.steps import heeding
     from temporal.workflows import SkyTaskWorkflow
 
+# The ranking is one payload, of which Temporal takes 2 MB.
+MOST_TRIALS = 3000
+_LONGEST_REASON = 200
+
 
 @workflow.defn
 class SkySweepWorkflow:
@@ -35,6 +39,9 @@ class SkySweepWorkflow:
     async def run(self, given: SkySweepInput) -> SkySweepResult:
         if given.max_parallel < 1 or not given.trials:
             raise ApplicationError("a sweep wants trials, and max_parallel of 1 or more", type="BadInput", non_retryable=True)
+        if len(given.trials) > MOST_TRIALS:
+            told = f"{len(given.trials)} trials, and one sweep takes {MOST_TRIALS}: start several"
+            raise ApplicationError(told, type="BadInput", non_retryable=True)
         self._ended, self._of = list(given.ended), len(given.trials)
         run_name = given.run_name or workflow.info().run_id
         if given.prepare and not given.run_name:
@@ -122,4 +129,4 @@ def ranked(trials: list[Trial]) -> list[Trial]:
 def root(error: BaseException) -> str:
     """Why a trial failed, in one line."""
     reason = innermost(error)
-    return (str(reason) or type(reason).__name__).splitlines()[0]
+    return (str(reason) or type(reason).__name__).splitlines()[0][:_LONGEST_REASON]

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
 from sky_orchestrate.result import TaskResult
 from temporal.messages import SkySweepInput, SkySweepResult, SkyTaskInput, Trial
-from temporal.sweep import SkySweepWorkflow, preparation, ranked, root
+from temporal.sweep import MOST_TRIALS, SkySweepWorkflow, preparation, ranked, root
 from temporal.workflows import SkyTaskWorkflow
 from tests.temporal.conftest import Site, cancelled, failed, until, write_task
 
@@ -42,6 +42,21 @@ async def test_trials_are_ranked_and_one_without_a_metric_stops_no_other(site: S
     assert [(trial.number, trial.value) for trial in result.ranking] == [(3, 0.7), (1, 0.2), (2, None)]
     assert "validation_accuracy" in result.ranking[-1].told
     assert len({trial.cluster_name for trial in result.ranking}) == 3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"trials": []}, id="no trials"),
+        pytest.param({"max_parallel": 0}, id="none at once"),
+        pytest.param({"trials": [{"SEED": str(seed)} for seed in range(MOST_TRIALS + 1)]}, id="too many"),
+    ],
+)
+async def test_a_sweep_that_cannot_end_well_is_refused_at_once(site: Site, given: dict[str, Any]) -> None:
+    async with site.working():
+        error = await failed(await site.start(SkySweepWorkflow.run, sweep("0.1", **given)))
+    assert error.type == "BadInput"
+    assert site.sky.submissions == []
 
 
 async def test_a_sweep_without_a_success_fails(site: Site, project: Path) -> None:
@@ -86,13 +101,6 @@ async def test_rule_06_a_cancel_of_the_sweep_takes_the_clusters_of_its_trials_do
         await until(lambda: len(site.sky.submissions) == 3)
         await cancelled(handle)
         assert site.sky.left == []
-
-
-@pytest.mark.parametrize("given", [{"trials": []}, {"max_parallel": 0}])
-async def test_a_sweep_of_nothing_is_told(site: Site, given: dict[str, Any]) -> None:
-    async with site.working():
-        error = await failed(await site.start(SkySweepWorkflow.run, sweep("0.1", **given)))
-    assert error.type == "BadInput"
 
 
 async def test_what_prepares_is_its_own_task_with_the_envs_of_all(site: Site, project: Path) -> None:
