@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
 
+from flows import portal
 from flows.examples.conditional_workflow import conditional_workflow
 from flows.examples.hyperparameter_sweep import hyperparameter_sweep
 from flows.examples.sky_k8s_example import TASK
@@ -20,6 +22,7 @@ from flows.sky_train_flow import run_sky_task, sky_gpu_workflow, sky_parallel_wo
 from sky_orchestrate.errors import SkyJobFailed, SkyTeardownFailed
 from sky_orchestrate.settings import Settings
 from sky_orchestrate.task import load_task
+from tests.contract import FAST
 from tests.fake_sky import FakeServer, Speed
 from tests.flows.conftest import at_once, order
 
@@ -54,7 +57,8 @@ async def test_a_failing_step_ends_the_pipeline_and_nothing_is_left(sky: FakeSer
     assert sky.left == []
 
 
-async def test_a_teardown_that_fails_fails_the_run_and_names_the_cluster(sky: FakeServer) -> None:
+async def test_a_teardown_that_fails_fails_the_run_and_names_the_cluster(sky: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portal.portal(), "pace", replace(FAST, patience=0.2, teardown=0.5))
     sky.speed = Speed(down=0.3)
 
     @flow
