@@ -32,12 +32,17 @@ slurm:
       tmpdir: {base}/tmp
 """
 
+# A launch that is cancelled while its process imports one of these would leave it half there, for all later launches in that process.
+_PRELOAD = """\
+import sys; sys.orig_argv[-1:] == ["--multiprocessing-fork"] and [__import__(name) for name in ("networkx", "pandas")]
+"""
+
 _FREE = "Region,Zone,PricePerVCPU,PricePerMemoryGB,AcceleratorName,PricePerAccelerator\n,,0.0,0.0,,0.0\n"
 
 
 def build(place: Place, uv: str) -> None:
     """The environment, exactly as requirements.txt locks it; kept while that stays the same."""
-    wanted = _SOURCES.read_text()
+    wanted = _SOURCES.read_text() + _PRELOAD
     built = place.base / "venv" / "built-from.txt"
     if built.exists() and built.read_text() == wanted:
         return
@@ -51,6 +56,7 @@ def build(place: Place, uv: str) -> None:
         if done.returncode != 0:
             reason = " ".join(done.stderr.split())[-300:]
             raise LocalError(f"the API server's environment could not be built; is there a network? {reason}")
+    (_packages(place) / "sky_local.pth").write_text(_PRELOAD)
     built.write_text(wanted)
 
 
@@ -106,7 +112,7 @@ def pack_wheel(place: Place) -> None:
     """SkyPilot's package as a wheel, which launches carry to the cluster; the first would otherwise stop to build it, from the internet."""
     if any((place.home / ".sky" / "wheels").glob("*/*.whl")):
         return
-    packages = next((place.venv / "lib").glob("python3*")) / "site-packages"
+    packages = _packages(place)
     info = next(packages.glob("skypilot-*.dist-info"))
     version = info.name.removeprefix("skypilot-").removesuffix(".dist-info")
     target = place.home / ".sky" / "wheels" / "packed" / f"skypilot-{version}-py3-none-any.whl"
@@ -133,6 +139,10 @@ def warm_up(place: Place, port: int) -> None:
         raise LocalError(f"SkyPilot does not accept the local Slurm: see {place.folder}/log/api.log")
     with contextlib.suppress(OSError, ValueError):  # where it does not start now, it does later
         _ask(port, "/status", body={"refresh": "AUTO"}, seconds=30)
+
+
+def _packages(place: Place) -> Path:
+    return next((place.venv / "lib").glob("python3*")) / "site-packages"
 
 
 def forget_nodes(place: Place) -> None:

@@ -101,6 +101,15 @@ class LocalWorld:
         return told.stdout.splitlines()
 
 
+async def until_running(world: World, cluster: str, run: asyncio.Future[Any]) -> None:
+    """Wait for a job on the cluster. A run that ends sooner raises what ended it."""
+    waiting = asyncio.ensure_future(world.until_running(cluster))
+    await asyncio.wait({waiting, run}, return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        raise AssertionError(f"it ended before its job ran: {run.result()}")
+
+
 def task(run: str = "echo done", *, setup: str = "", name: str = "train", infra: str | None = None, **given: Any) -> TaskSpec:
     """A task as `load_task` would settle it."""
     config: dict[str, Any] = {"name": name, "run": run, "envs": dict(given.pop("envs", {}))}

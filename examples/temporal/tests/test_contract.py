@@ -11,7 +11,7 @@ from sky_orchestrate import errors, naming
 from sky_orchestrate.cluster import JobStatus, SkyClient
 from sky_orchestrate.result import Limits
 from sky_orchestrate.teardown import Teardowns, tear_down
-from tests.contract import Attempt, World, attempt, task
+from tests.contract import Attempt, World, attempt, task, until_running
 
 
 async def yes() -> bool:
@@ -30,7 +30,7 @@ async def test_rule_01_retry_attaches_to_the_running_job(world: World, prefix: s
     tries = attempt(world, prefix)
     spec = task("echo begun\nsleep 20\necho ended", infra=world.infra)
     worker = asyncio.ensure_future(tries.run(spec))
-    await world.until_running(cluster_of(tries))
+    await until_running(world, cluster_of(tries), worker)
     worker.cancel()
     await asyncio.wait([worker])
     with_teardown = Teardowns()
@@ -97,7 +97,7 @@ async def test_rule_03_a_kept_cluster_stays_and_says_so(world: World, prefix: st
 async def test_rule_04_every_cluster_carries_its_owner_and_run(world: World, prefix: str) -> None:
     tries = attempt(world, prefix)
     running = asyncio.ensure_future(tries.run(task("sleep 30", infra=world.infra), user_cancelled=yes))
-    await world.until_running(cluster_of(tries))
+    await until_running(world, cluster_of(tries), running)
     cluster = await world.client().cluster(cluster_of(tries))
     assert cluster is not None
     assert cluster.labels["owner"] == "contract"
@@ -109,7 +109,7 @@ async def test_rule_04_every_cluster_carries_its_owner_and_run(world: World, pre
 async def test_rule_05_a_worker_going_away_leaves_the_cluster(world: World, prefix: str) -> None:
     tries = attempt(world, prefix)
     running = asyncio.ensure_future(tries.run(task("sleep 120", infra=world.infra)))
-    await world.until_running(cluster_of(tries))
+    await until_running(world, cluster_of(tries), running)
     running.cancel()
     await asyncio.wait([running])
     assert await world.client().cluster(cluster_of(tries)) is not None
@@ -119,7 +119,7 @@ async def test_rule_05_a_worker_going_away_leaves_the_cluster(world: World, pref
 async def test_rule_06_a_cancel_mid_run_takes_the_cluster_down(world: World, prefix: str) -> None:
     tries = attempt(world, prefix)
     running = asyncio.ensure_future(tries.run(task("sleep 600", infra=world.infra), user_cancelled=yes))
-    await world.until_running(cluster_of(tries))
+    await until_running(world, cluster_of(tries), running)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -156,7 +156,7 @@ async def test_rule_07_a_provisioning_limit_tears_down(world: World, prefix: str
 async def test_rule_08_a_lost_cluster_is_told_from_a_failed_job(world: World, prefix: str) -> None:
     tries = attempt(world, prefix)
     running = asyncio.ensure_future(tries.run(task("echo begun\nsleep 600", infra=world.infra)))
-    await world.until_running(cluster_of(tries))
+    await until_running(world, cluster_of(tries), running)
     await world.take_away(cluster_of(tries))
     with pytest.raises(errors.SkyClusterLost) as lost:
         await running

@@ -1,14 +1,16 @@
-"""What is written for Slurm and sshd."""
+"""What is written for Slurm, sshd and the API server."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from local import login, machine, slurm
+from local import login, machine, server, slurm
 from local.place import Place
 from tests.local.conftest import PORTS
 
@@ -66,3 +68,11 @@ def test_skypilots_shared_connections_stay_in_the_folder(here: Place) -> None:
     asked = [str(here.base / "bin" / "ssh"), "-o", "ControlPath=/tmp/sky_ssh_1234/__default__/%C", "-T", "user@127.0.0.1", "a  b"]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     assert said == f"-F {here.base}/etc/ssh_config -o ControlPath={here.base}/run/%C -T user@127.0.0.1 a  b\n"
+
+
+@pytest.mark.parametrize(("flag", "loaded"), [("--multiprocessing-fork", "True"), ("--port=46600", "False")])
+def test_the_servers_processes_have_what_launches_import(tmp_path: Path, flag: str, loaded: str) -> None:
+    (tmp_path / "sky_local.pth").write_text(server._PRELOAD)
+    code = "import site, sys; site.addsitedir(sys.argv[1]); print({'networkx', 'pandas'} <= sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, flag], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == (loaded, "")
