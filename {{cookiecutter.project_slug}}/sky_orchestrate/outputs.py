@@ -34,7 +34,7 @@ def parse_output(line: str) -> dict[str, Any] | None:
     if not said.startswith(MARKER):
         return None
     try:
-        found: object = json.loads(said.removeprefix(MARKER), parse_constant=_refuse)
+        found: object = json.loads(said.removeprefix(MARKER), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -52,6 +52,14 @@ def figure(value: object) -> float | None:
     except OverflowError:
         return None
     return found if math.isfinite(found) else None
+
+
+def _finite(number: str) -> float:
+    found = float(number)
+    if not math.isfinite(found):
+        # 1e999 is JSON, and would be written again as Infinity.
+        raise ValueError(number)
+    return found
 
 
 def _refuse(name: str) -> object:

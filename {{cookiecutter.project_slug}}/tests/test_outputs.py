@@ -26,7 +26,9 @@ def test_any_other_line_is_no_output(line: str) -> None:
     assert parse_output(line) is None
 
 
-@pytest.mark.parametrize("said", ["", "{", "[1]", "null", '"text"', "{'a': 1}", '{"a": NaN}', '{"a": Infinity}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "said", ["", "{", "[1]", "null", '"text"', "{'a': 1}", '{"a": NaN}', '{"a": Infinity}', '{"a": 1e999}', "[" * 100_000]
+)
 def test_what_is_no_json_object_is_warned_of_and_no_output(said: str, caplog: pytest.LogCaptureFixture) -> None:
     assert parse_output(f"::sky-output::{said}") is None
     assert "no JSON object" in caplog.text
