@@ -48,10 +48,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def server(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("prefect")
+def server(results: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "prefect"
     # Each of Prefect's many clients reads the authorities anew, 25 ms for all of them; the server here has no certificate.
-    authorities = folder / "authority.pem"
+    authorities = tmp_path_factory.mktemp("tls") / "authority.pem"
     authorities.write_text(certifi.contents().partition(_END)[0] + _END)
     here: dict[Any, Any] = {PREFECT_LOCAL_STORAGE_PATH: results, PREFECT_API_SSL_CERT_FILE: str(authorities)}
     with prefect_server(folder, timeout=120) as url, temporary_settings({PREFECT_API_URL: url, **here}):

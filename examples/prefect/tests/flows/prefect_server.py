@@ -1,11 +1,12 @@
 """Prefect's API server for the tests, in a process of its own: `python -m tests.flows.prefect_server SOCKET`.
 
 It is what Prefect's own test harness starts, in a third of the time: the database that its hundred migrations make is kept for the
-next start, and the tests' own process does not import the server to start it.
+next start, the tests' own process does not import the server to start it, and the processes of one test run share it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -33,15 +34,14 @@ MIGRATED = ROOT / ".prefect" / f"tests-{prefect.__version__}.db"
 
 @contextmanager
 def prefect_server(folder: Path, *, timeout: float) -> Iterator[str]:
-    """The URL of a server's API, whose database lies in `folder`."""
+    """The URL of a server's API, whose database lies in `folder`: the one that is up for it, else one that is started."""
+    folder.mkdir(parents=True, exist_ok=True)
     database = folder / "prefect.db"
-    if MIGRATED.exists():
-        shutil.copy(MIGRATED, database)
     settings: dict[Any, Any] = {
         PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{database}",
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
     }
-    with temporary_settings(settings), _process() as url:
+    with temporary_settings(settings), _held(folder) as url:
         # The socket takes the question before there is a server to answer it.
         httpx.get(f"{url}/health", timeout=timeout).raise_for_status()
         if not MIGRATED.exists():
@@ -50,18 +50,38 @@ def prefect_server(folder: Path, *, timeout: float) -> Iterator[str]:
 
 
 @contextmanager
-def _process() -> Iterator[str]:
+def _held(folder: Path) -> Iterator[str]:
+    """The server reads a named pipe and ends when nobody holds it any more: so it does when the tests are killed, too."""
+    pipe, url, process = folder / "pipe", folder / "url", None
+    with (folder / "lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        try:
+            holding = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            pipe.unlink(missing_ok=True)
+            os.mkfifo(pipe)
+            reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            holding = os.open(pipe, os.O_WRONLY)
+            os.set_blocking(reading, True)
+            process = _start(folder / "prefect.db", reading, url)
+    try:
+        yield url.read_text()
+    finally:
+        os.close(holding)
+        if process is not None:
+            process.wait()
+
+
+def _start(database: Path, reading: int, url: Path) -> subprocess.Popen[bytes]:
+    if MIGRATED.exists():
+        shutil.copy(MIGRATED, database)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         command = [sys.executable, "-m", __name__, str(listening.fileno())]
         environ = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
-        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])
-        port = listening.getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}/api"
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=reading, pass_fds=[listening.fileno()])
+        url.write_text(f"http://127.0.0.1:{listening.getsockname()[1]}/api")
+    os.close(reading)
+    return process
 
 
 def _keep(database: Path) -> None:
@@ -74,7 +94,7 @@ def _keep(database: Path) -> None:
 
 
 def serve(listening: socket.socket) -> None:
-    """Until standard input ends: so it does when the tests are killed, too."""
+    """Until standard input ends."""
     import uvicorn
     from prefect.server.api.server import create_app
 
