@@ -41,7 +41,7 @@ demo: bakes alone  ## run the default project's pipeline for real on a local Sky
 	@$(MAKE) --no-print-directory -C $(DEMO) demo
 
 test: bakes  ## the fast tests: the template's, then those of a project of each flavour
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -n auto --dist worksteal
 	@$(call each,test)
 
 e2e: bakes  ## every flavour on the local SkyPilot, faults included, and the examples copied out of here
