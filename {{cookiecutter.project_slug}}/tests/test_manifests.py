@@ -79,6 +79,13 @@ def test_the_image_holds_what_it_copies_and_each_is_there() -> None:
     assert [name for name in sources if not (ROOT / name).exists()] == []
 
 
+def test_the_worker_runs_as_a_user_that_the_image_has() -> None:
+    image = (MANIFESTS / "Dockerfile").read_text()
+    uid, home = pod()["securityContext"]["runAsUser"], next(env["value"] for env in pod()["containers"][0]["env"] if env["name"] == "HOME")
+    assert f"USER {uid}:{pod()['securityContext']['runAsGroup']}" in image
+    assert f"useradd --uid {uid} --home-dir {home} " in image
+
+
 def test_no_secret_can_be_committed() -> None:
     ignored = (MANIFESTS / ".gitignore").read_text().split()
     assert {"worker.env", "secrets.env"} <= set(ignored)
