@@ -29,7 +29,7 @@ _TASKS = {
     "data_preprocessing": """echo '::sky-output::{"run_name": "$RUN_NAME"}'""",
     "train": """
         echo training with $LEARNING_RATE
-        sleep 0.2
+        sleep 1
         echo '::sky-output::{"validation_accuracy": $LEARNING_RATE, "loss_history": [2.0, 1.0, 0.5], "final_loss": 0.5}'
         echo '::sky-output::{"epochs": $EPOCHS, "learning_rate": $LEARNING_RATE, "batch_size": 32, "train_seconds": 0.3}'
         echo '::sky-output::{"model_url": "s3://bucket/$RUN_NAME/model.npz"}'
