@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 MARKER = "::sky-output::"
 
@@ -57,11 +57,10 @@ def figure(value: object) -> float | None:
 def _finite(number: str) -> float:
     found = float(number)
     if not math.isfinite(found):
-        # 1e999 is JSON, and would be written again as Infinity.
-        raise ValueError(number)
+        _refuse(number)
     return found
 
 
-def _refuse(name: str) -> object:
-    # NaN and Infinity are no JSON, and would not survive an orchestrator's database.
+def _refuse(name: str) -> NoReturn:
+    # NaN and Infinity, which 1e999 would be written again as, are no JSON, and would not survive an orchestrator's database.
     raise ValueError(name)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sky_orchestrate.cluster import SkyClient
 from sky_orchestrate.naming import RunKey
+from sky_orchestrate.patience import first
 from sky_orchestrate.result import Limits, Pace, TaskResult
 from sky_orchestrate.runner import RunOptions, run_task
 from sky_orchestrate.task import TaskSpec
@@ -103,11 +104,11 @@ class LocalWorld:
 
 async def until_running(world: World, cluster: str, run: asyncio.Future[Any]) -> None:
     """Wait for a job on the cluster. A run that ends sooner raises what ended it."""
-    waiting = asyncio.ensure_future(world.until_running(cluster))
-    await asyncio.wait({waiting, run}, return_when=asyncio.FIRST_COMPLETED)
-    if not waiting.done():
-        waiting.cancel()
-        raise AssertionError(f"it ended before its job ran: {run.result()}")
+
+    async def ended() -> None:
+        raise AssertionError(f"it ended before its job ran: {await asyncio.shield(run)}")
+
+    await first(world.until_running(cluster), ended())
 
 
 def task(run: str = "echo done", *, setup: str = "", name: str = "train", infra: str | None = None, **given: Any) -> TaskSpec:
