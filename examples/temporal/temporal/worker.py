@@ -48,6 +48,8 @@ def make_worker(client: Client, activities: SkyActivities, options: WorkerSettin
         max_concurrent_workflow_tasks=options.workflow_tasks,
         max_cached_workflows=options.cached_workflows,
         graceful_shutdown_timeout=timedelta(seconds=options.shutdown),
+        # So long Temporal keeps a run's next step for a worker that has gone; by default it is 10 s, in which a cluster may idle.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         # A cancel comes with the answer to a heartbeat: activities beat as often as they need to hear of one, and nothing holds that up.
         max_heartbeat_throttle_interval=timedelta(seconds=2),
         default_heartbeat_throttle_interval=timedelta(seconds=2),
