@@ -14,7 +14,13 @@ from prefect.client.schemas import FlowRun
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.settings import (
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_LOCAL_STORAGE_PATH,
+    temporary_settings,
+)
 
 from flows import cancellation, inputs, portal
 from flows.cancellation import Patience
@@ -54,7 +60,11 @@ def server(results: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: s
     # Each of Prefect's many clients reads the authorities anew, 25 ms for all of them; the server here has no certificate.
     authorities = tmp_path_factory.mktemp("tls") / "authority.pem"
     authorities.write_text(certifi.contents().partition(_END)[0] + _END)
-    here: dict[Any, Any] = {PREFECT_LOCAL_STORAGE_PATH: results, PREFECT_API_SSL_CERT_FILE: str(authorities)}
+    here: dict[Any, Any] = {
+        PREFECT_LOCAL_STORAGE_PATH: results,
+        PREFECT_API_SSL_CERT_FILE: str(authorities),
+        PREFECT_CLIENT_MAX_RETRIES: 100,
+    }
     with prefect_server(folder, timeout=120) as url, temporary_settings({PREFECT_API_URL: url, **here}):
         yield
         # What is still to be sent has nobody to go to afterwards.

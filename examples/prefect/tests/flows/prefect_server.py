@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,22 @@ def serve(listening: socket.socket) -> None:
     from prefect.server.api.server import create_app
 
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    app = create_app(ephemeral=True, final=True)
+    app = asked_again_soon(create_app(ephemeral=True, final=True))
     uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run([listening])
+
+
+def asked_again_soon(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The same application; where SQLite is busy with another test it answers 503, and clients would wait two seconds and more."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: dict[str, Any]) -> None:
+            if message.get("status") == 503:
+                message["headers"] = [*message["headers"], (b"retry-after", b"0.1")]
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return answer
 
 
 if __name__ == "__main__":
