@@ -22,13 +22,18 @@ def _as_they_are(*names: str) -> dict[str, str]:
 KEPT = {
     "prefect": {
         **_one_of_each("prefect"),
-        **_as_they_are("flows", "prefect.yaml", "tests/flows"),
+        **_as_they_are("flows", "prefect.yaml", "tests/flows", "tests/test_manifests.py", "tests/e2e"),
         **_as_they_are("tests/e2e/prefect_probe_flows.py", "tests/e2e/test_prefect_fan_out.py", "tests/e2e/test_prefect_faults.py"),
     },
     "temporal": {
         **_one_of_each("temporal"),
         **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs"),
-        **_as_they_are("tests/temporal", "tests/e2e/test_temporal_faults.py"),
+        **_as_they_are("tests/temporal", "tests/test_manifests.py", "tests/e2e", "tests/e2e/test_temporal_faults.py"),
+    },
+    "airflow": {
+        **_one_of_each("airflow"),
+        "requirements-overrides.airflow.txt": "requirements-overrides.txt",
+        **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind
