@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, Param
 
 from sky_orchestrate.airflow.operators import SkyDownOperator, SkyTaskOperator
@@ -52,6 +53,10 @@ with DAG(
     evaluate = run_sky_task("eval", "tasks/eval.yaml", cluster="train")
     preprocess >> train >> evaluate
 
-    # Beside the next step, and after a failure too: without a setup task a teardown runs whatever became of what is before it.
-    preprocess >> SkyDownOperator(task_id="data_down", cluster="data").as_teardown(on_failure_fail_dagrun=True)
-    [train, evaluate] >> SkyDownOperator(task_id="train_down", cluster="train").as_teardown(on_failure_fail_dagrun=True)
+    # A teardown runs beside the next step, and whatever became of what is before it; Airflow leaves it out of the run's verdict, and the
+    # task after both is what fails a run of which a cluster may be left.
+    data_down = SkyDownOperator(task_id="data_down", cluster="data").as_teardown()
+    train_down = SkyDownOperator(task_id="train_down", cluster="train").as_teardown()
+    preprocess >> data_down
+    [train, evaluate] >> train_down
+    [data_down, train_down] >> EmptyOperator(task_id="nothing_left")

@@ -40,7 +40,7 @@ class SkyLaunchOperator(SkyTaskOperator):
         sky_home_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        _deprecate(sky_home_dir)
+        deprecate_home(sky_home_dir)
         super().__init__(cluster=cluster if cluster or auto_down else kwargs["task_id"], **kwargs)
         self.sky_task_yaml, self.cloud, self.gpus = sky_task_yaml, cloud, gpus
         self.minimum_cpus, self.minimum_memory = minimum_cpus, minimum_memory
@@ -66,9 +66,9 @@ class SkyExecOperator(SkyTaskOperator):
     template_fields: Collection[str] = (*SkyTaskOperator.template_fields, "sky_task_yaml")
 
     def __init__(self, *, sky_task_yaml: str, sky_home_dir: str | None = None, **kwargs: Any) -> None:
-        _deprecate(sky_home_dir)
+        deprecate_home(sky_home_dir)
         super().__init__(**kwargs)
-        _one_cluster(self)
+        one_cluster(self)
         self.sky_task_yaml = sky_task_yaml
 
     def settle(self) -> None:
@@ -93,16 +93,16 @@ class SkyDownOperator(BaseOperator):
         self,
         *,
         cluster: str | None = None,
-        cluster_name: str | None = None,
+        cluster_name: Any = None,
         cluster_prefix: str | None = None,
         conn_id: str = SkyHook.default_conn_name,
         sky_home_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        _deprecate(sky_home_dir)
+        deprecate_home(sky_home_dir)
         super().__init__(**kwargs)
         self.cluster, self.cluster_name, self.cluster_prefix, self.conn_id = cluster, cluster_name, cluster_prefix, conn_id
-        _one_cluster(self)
+        one_cluster(self)
 
     def execute(self, context: Any) -> str:
         name = found_cluster(self, context)
@@ -121,14 +121,14 @@ def found_cluster(operator: Any, context: Any) -> str:
     return run.shared_cluster(settings.owner, operator.cluster_prefix or settings.slug, operator.cluster)
 
 
-def _one_cluster(operator: Any) -> None:
+def one_cluster(operator: Any) -> None:
     if (operator.cluster is None) == (operator.cluster_name is None):
         raise ValueError(
             f"{operator.task_id}: give cluster (a name within the DAG run) or cluster_name (SkyPilot's), and one of them alone"
         )
 
 
-def _deprecate(sky_home_dir: str | None) -> None:
+def deprecate_home(sky_home_dir: str | None) -> None:
     if sky_home_dir is not None:
         said = "sky_home_dir does nothing any more: SkyPilot's API server holds that state now; leave it out"
         warnings.warn(said, AirflowProviderDeprecationWarning, stacklevel=3)

@@ -30,7 +30,7 @@ def run_states_of(ti: Any, clusters: Sequence[Cluster]) -> Callable[[str], Await
             if "not_found" in str(error).lower():
                 return None
             raise
-        return RunState(over=str(told) in _OVER)
+        return RunState(over=getattr(told, "value", told) in _OVER)
 
     return state
 
@@ -48,5 +48,5 @@ def _in_database(label: str) -> RunState | None:
     with create_session() as session:
         for dag_id, run_id, state, ended in session.execute(select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.end_date)):
             if naming.label(AirflowRun(dag_id, run_id).name) == label:
-                return RunState(over=str(state) in _OVER, ended_at=ended.timestamp() if ended else None)
+                return RunState(over=getattr(state, "value", state) in _OVER, ended_at=ended.timestamp() if ended else None)
     return None

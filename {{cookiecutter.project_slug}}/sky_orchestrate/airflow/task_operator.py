@@ -60,7 +60,7 @@ class SkyTaskOperator(BaseOperator):
         infra: str | None = None,
         task_resources: Mapping[str, Any] | None = None,
         cluster: str | None = None,
-        cluster_name: str | None = None,
+        cluster_name: Any = None,
         cluster_prefix: str | None = None,
         down_on_completion: bool = True,
         wait_for_capacity: bool = False,
