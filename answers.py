@@ -79,7 +79,8 @@ def slugified(name: object) -> str:
 
 def check_orchestrator(orchestrator: str) -> None:
     if orchestrator not in ORCHESTRATORS:
-        refuse("orchestrator", f"{shown(orchestrator)} is not in this version; choose {', '.join(ORCHESTRATORS[:-1])} or {ORCHESTRATORS[-1]}")
+        *others, last = ORCHESTRATORS
+        refuse("orchestrator", f"{shown(orchestrator)} is not in this version; choose {', '.join(others)} or {last}")
 
 
 def check_infra(infra: str) -> None:

@@ -10,8 +10,12 @@ from pathlib import Path
 def _one_of_each(orchestrator: str) -> dict[str, str]:
     """What each orchestrator has one of, under its name here, and the project without that name."""
     requirements = ("requirements{}.in", "requirements{}.txt", "requirements-dev{}.in", "requirements-dev{}.txt")
-    dotted = {name.format(f".{orchestrator}"): name.format("") for name in (*requirements, "orchestrator{}.mk", "manifests{}")}
-    return {**dotted, f"tests/e2e/orchestra_{orchestrator}.py": "tests/e2e/orchestra.py"}
+    return {name.format(f".{orchestrator}"): name.format("") for name in (*requirements, "orchestrator{}.mk")}
+
+
+def _worker(orchestrator: str) -> dict[str, str]:
+    """The same of those whose worker is deployed and put to the test for real."""
+    return {f"manifests.{orchestrator}": "manifests", f"tests/e2e/orchestra_{orchestrator}.py": "tests/e2e/orchestra.py"}
 
 
 def _as_they_are(*names: str) -> dict[str, str]:
@@ -22,11 +26,13 @@ def _as_they_are(*names: str) -> dict[str, str]:
 KEPT = {
     "prefect": {
         **_one_of_each("prefect"),
+        **_worker("prefect"),
         **_as_they_are("flows", "prefect.yaml", "tests/flows", "tests/test_manifests.py", "tests/e2e"),
         **_as_they_are("tests/e2e/prefect_probe_flows.py", "tests/e2e/test_prefect_fan_out.py", "tests/e2e/test_prefect_faults.py"),
     },
     "temporal": {
         **_one_of_each("temporal"),
+        **_worker("temporal"),
         **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs"),
         **_as_they_are("tests/temporal", "tests/test_manifests.py", "tests/e2e", "tests/e2e/test_temporal_faults.py"),
     },
