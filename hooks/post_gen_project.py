@@ -40,6 +40,7 @@ KEPT = {
         **_one_of_each("airflow"),
         "requirements-overrides.airflow.txt": "requirements-overrides.txt",
         **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow"),
+        **_as_they_are("docker-compose.yaml", "Dockerfile"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind
