@@ -56,6 +56,11 @@ def test_no_lock_names_a_registry_and_every_requirement_is_hashed() -> None:
             assert "--hash=sha256:" in requirement, requirement.splitlines()[0]
 
 
+def test_no_override_reaches_the_local_api_server_or_the_jobs() -> None:
+    for lock in (PROJECT / "local" / "requirements.txt", *(PROJECT / "workload" / "requirements").glob("*.txt")):
+        assert "--override" not in lock.read_text()
+
+
 def test_files_of_one_flavour_carry_its_name_in_the_table() -> None:
     flavoured = {path.name for path in PROJECT.glob("requirements*.*.*")}
     assert flavoured == {name for names in KEPT.values() for name in names if name.startswith("requirements")}
