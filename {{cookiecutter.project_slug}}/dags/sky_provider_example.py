@@ -42,7 +42,7 @@ with DAG(
     train = SkyExecOperator(task_id="sky_exec_task", cluster_name=launch.output, sky_task_yaml="tasks/train.yaml", envs_override=ENVS)
     made = SkySSHOperator(task_id="sky_ssh_task", cluster_name=train.output, command="mkdir -p ~/uploaded && hostname > ~/'its name.txt'")
     up = SkyRsyncUpOperator(
-        task_id="sky_rsync_up_task", cluster_name=made.output, source=f"{PROJECT}/tasks/", target="~/uploaded/tasks of {{ ds }}"
+        task_id="sky_rsync_up_task", cluster_name=made.output, source=f"{PROJECT}/tasks/", target="~/uploaded/tasks of {{ run_id }}"
     )
     fetched = SkyRsyncDownOperator(
         task_id="sky_rsync_down_task",
