@@ -33,14 +33,14 @@ KEPT = {
     "temporal": {
         **_one_of_each("temporal"),
         **_worker("temporal"),
-        **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs"),
+        **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs", "docs/temporal.png"),
         **_as_they_are("tests/temporal", "tests/test_manifests.py", "tests/e2e", "tests/e2e/test_temporal_faults.py"),
     },
     "airflow": {
         **_one_of_each("airflow"),
         "requirements-overrides.airflow.txt": "requirements-overrides.txt",
         **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow"),
-        **_as_they_are("docker-compose.yaml", "Dockerfile"),
+        **_as_they_are("docker-compose.yaml", "Dockerfile", "docs", "docs/airflow-graph.png", "docs/airflow-grid.png"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind
