@@ -22,7 +22,7 @@ from jinja2 import Environment
 from jinja2.ext import Extension
 
 QUESTIONS = ("project_name", "project_slug", "orchestrator", "infra", "accelerator", "api_server_endpoint", "data_bucket_url")
-ORCHESTRATORS = ("prefect", "temporal")
+ORCHESTRATORS = ("prefect", "temporal", "airflow")
 CLOUDS = (
     *("aws", "azure", "cudo", "do", "fluidstack", "gcp", "hyperbolic", "ibm", "k8s", "kubernetes", "lambda", "mithril", "nebius", "oci"),
     *("paperspace", "primeintellect", "runpod", "scp", "seeweb", "shadeform", "slurm", "ssh", "vast", "verda", "vsphere", "yotta"),
@@ -79,7 +79,8 @@ def slugified(name: object) -> str:
 
 def check_orchestrator(orchestrator: str) -> None:
     if orchestrator not in ORCHESTRATORS:
-        refuse("orchestrator", f"{shown(orchestrator)} is not in this version; choose {' or '.join(ORCHESTRATORS)}")
+        *others, last = ORCHESTRATORS
+        refuse("orchestrator", f"{shown(orchestrator)} is not in this version; choose {', '.join(others)} or {last}")
 
 
 def check_infra(infra: str) -> None:

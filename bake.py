@@ -16,7 +16,7 @@ import yaml
 from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).resolve().parent
-STAYS = (".venv", ".uv", ".local", ".prefect", ".temporal", ".env", "answers.yaml")
+STAYS = (".venv", ".uv", ".local", ".prefect", ".temporal", ".airflow", ".env", "answers.yaml")
 
 
 def bake(answers: Mapping[str, Any], into: Path, template: Path = ROOT) -> Path:

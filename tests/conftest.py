@@ -89,6 +89,6 @@ def ask(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, but what running the project leaves there."""
-    made = (".venv", ".uv", ".local", ".prefect", ".temporal", *CACHES)
+    made = (".venv", ".uv", ".local", ".prefect", ".temporal", ".airflow", *CACHES)
     files = (path for path in folder.rglob("*") if path.is_file() and not set(made) & set(path.relative_to(folder).parts))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -78,6 +78,7 @@ def test_it_is_clean_in_style_and_types(template: Path, tmp_path: Path, orchestr
 TRACES = {
     "prefect": re.compile(r"prefect|\bflows?\b", re.IGNORECASE),
     "temporal": re.compile(r"temporal(?!ly)|run_work(er|flow)\b", re.IGNORECASE),
+    "airflow": re.compile(r"(?i:airflow)|\b(dag|DAG)s?\b"),
 }
 # Lists of what stays behind, the same in every flavour
 SHARED_LISTS = {".gitignore", ".skyignore", "tests/e2e/processes.py"}

@@ -27,7 +27,7 @@ def test_it_is_what_the_template_makes_of_its_answers(example: Path, tmp_path: P
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_it_works_when_copied_out_of_the_repository(example: Path, tmp_path: Path) -> None:
     copy = tmp_path / "x"
-    shutil.copytree(example, copy, ignore=shutil.ignore_patterns(".venv", ".local", ".uv", ".prefect", ".temporal"))
+    shutil.copytree(example, copy, ignore=shutil.ignore_patterns(".venv", ".local", ".uv", ".prefect", ".temporal", ".airflow"))
     try:
         for target in ("test", "demo"):
             subprocess.run(["make", target], cwd=copy, timeout=900, check=True)

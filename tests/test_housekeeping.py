@@ -13,6 +13,7 @@ import yaml
 from conftest import ROOT
 
 from answers import ORCHESTRATORS, QUESTIONS, inside_quotes, markdown, slugified, template_source
+from bake import read_answers
 from hooks.post_gen_project import KEPT
 
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
@@ -56,6 +57,11 @@ def test_no_lock_names_a_registry_and_every_requirement_is_hashed() -> None:
             assert "--hash=sha256:" in requirement, requirement.splitlines()[0]
 
 
+def test_no_override_reaches_the_local_api_server_or_the_jobs() -> None:
+    for lock in (PROJECT / "local" / "requirements.txt", *(PROJECT / "workload" / "requirements").glob("*.txt")):
+        assert "--override" not in lock.read_text()
+
+
 def test_files_of_one_flavour_carry_its_name_in_the_table() -> None:
     flavoured = {path.name for path in PROJECT.glob("requirements*.*.*")}
     assert flavoured == {name for names in KEPT.values() for name in names if name.startswith("requirements")}
@@ -94,7 +100,7 @@ def test_the_lanes_know_every_flavour() -> None:
     flavours = " ".join(ORCHESTRATORS)
     assert f"FLAVOURS := $(or $(FLAVOUR),{flavours})" in (ROOT / "Makefile").read_text()
     assert f"for flavour in {flavours}; do" in (ROOT / ".ci" / "run").read_text()
-    assert {path.parent.name for path in (ROOT / "examples").glob("*/answers.yaml")} == set(ORCHESTRATORS)
+    assert {read_answers(path)["orchestrator"] for path in (ROOT / "examples").glob("*/answers.yaml")} == set(ORCHESTRATORS)
 
 
 def test_workflows_run_make_on_a_plain_runner_and_need_no_secret(folder: Path) -> None:
@@ -113,8 +119,16 @@ def test_pre_commit_hooks_are_local(config: Path) -> None:
     assert [repo["repo"] for repo in repos] == ["local"]
 
 
+def test_the_images_a_readme_shows_are_there_and_small(folder: Path) -> None:
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert {name: (folder / name).stat().st_size for name in shown if (folder / name).stat().st_size >= 200_000} == {}
+    docs = {path.relative_to(folder).as_posix() for path in (folder / "docs").glob("*.png")}
+    assert docs <= set(shown)
+
+
 def test_no_file_names_this_machine() -> None:
-    homes = re.compile(r"(?<![\w.~}])/(?:root|work)/[\w.]+")
+    # What follows a colon is a mount's target, in a container
+    homes = re.compile(r"(?<![\w.~}:])/(?:root|work)/[\w.]+")
     found = [(path.name, match[0]) for path in our_files() if (match := homes.search(path.read_text(encoding="utf-8", errors="replace")))]
     assert found == []
 

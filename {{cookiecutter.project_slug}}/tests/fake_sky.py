@@ -284,6 +284,10 @@ class FakeSky:
         finally:
             self._streams += 1
 
+    async def ssh_options(self, cluster_name: str) -> Sequence[str]:
+        self._reach()
+        return ["-F", f"/ssh/{self._up(cluster_name).name}"]
+
     async def down(self, cluster_name: str) -> None:
         self._reach()
         cluster = self._server.clusters.get(cluster_name)

@@ -90,6 +90,12 @@ def load_settings(environ: Mapping[str, str] | None = None, *, root: Path | None
     )
 
 
+def project_name(root: Path | None = None) -> str:
+    """The project's name, as its pyproject.toml has it; readable where settings are not."""
+    root = (root or Path(__file__).resolve().parent.parent).absolute()
+    return str(_pyproject(root / "pyproject.toml")[0].get("name") or root.name)
+
+
 @dataclass(frozen=True)
 class _Given:
     """Where a setting may stand, first come first served. In pyproject.toml SKY_ORCHESTRATE_IDLE_MINUTES is `idle_minutes`."""

@@ -189,6 +189,18 @@ class Client:
         finally:
             self._streams += 1
 
+    async def ssh_options(self, cluster_name: str) -> Sequence[str]:
+        # As SkyPilot's own command line has it: through the API server, whatever the infra, and with no known hosts to go stale.
+        cli = await self._module("sky.client.cli.command")
+        with translated(f"reading how to reach {cluster_name}", self.endpoint):
+            records = await self._in_thread(lambda: cli._get_cluster_records_and_set_ssh_config([cluster_name]))
+            if not any(record["name"] == cluster_name and record["status"].value == "UP" for record in records):
+                raise errors.ClusterGone(f"there is no cluster {cluster_name} that is up")
+            paths = (await self._module("sky.utils.cluster_utils")).SSHConfigHelper
+            # The key by its full name: ssh goes by the user's entry in passwd where SkyPilot goes by HOME.
+            config, key = (os.path.expanduser(path.format(cluster_name)) for path in (paths.ssh_cluster_path, paths.ssh_cluster_key_path))  # noqa: ASYNC240
+            return ["-F", config, "-i", key]
+
     async def down(self, cluster_name: str) -> None:
         with translated(f"taking down {cluster_name}", self.endpoint):
             sdk = await self._module("sky.client.sdk")

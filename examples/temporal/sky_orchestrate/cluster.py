@@ -146,6 +146,10 @@ class SkyClient(Protocol):
         """
         ...
 
+    async def ssh_options(self, cluster_name: str) -> Sequence[str]:
+        """OpenSSH's options with which the cluster's own name is a host, its first node. Raises ClusterGone."""
+        ...
+
     async def down(self, cluster_name: str) -> None:
         """Take the cluster down and wait for it. Raises ClusterGone where SkyPilot has no record of it."""
         ...

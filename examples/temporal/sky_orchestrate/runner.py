@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sky_orchestrate import errors, naming
@@ -30,7 +30,8 @@ class RunOptions:
 
     `prefix`: the start of the cluster's name. `cluster`: the name of a cluster that several steps share; its owner takes it down.
     `keep`: leave the cluster after success or failure of the job, on purpose, with no autodown. `idle_minutes`: autodown after so many
-    minutes without a job. `wait_for_capacity`: SkyPilot's retry_until_up, under the provisioning limit.
+    minutes without a job. `wait_for_capacity`: SkyPilot's retry_until_up, under the provisioning limit. `labels` are marks of the
+    orchestrator's own on the cluster, beside those the reaper goes by.
     """
 
     prefix: str
@@ -40,6 +41,7 @@ class RunOptions:
     wait_for_capacity: bool = False
     limits: Limits = Limits()
     pace: Pace = Pace()
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 async def run_task(
@@ -77,32 +79,38 @@ class Step:
         self._client, self._options, self._on_log = client, options, on_log
         job = naming.cluster_name(options.prefix, task.name, key)
         self.place = Placement(options.cluster or job, job, shared=options.cluster is not None)
-        launch = Launch(labels(key, task, keep=options.keep), None if options.keep else options.idle_minutes, options.wait_for_capacity)
+        marks = {**options.labels, **labels(key, task, keep=options.keep)}
+        launch = Launch(marks, None if options.keep else options.idle_minutes, options.wait_for_capacity)
         self._submission = Submission(client, task, self.place, launch, limits=options.limits, pace=options.pace, say=on_log)
         self._log = JobLog(job, on_log, secrets=task.secrets.values())
 
     async def run(self, teardowns: Teardowns | None) -> TaskResult:
         try:
-            result = await self._ran()
-        except errors.OUT_OF_REACH:
-            raise
-        except errors.SkyJobFailed as error:
-            if not self.place.shared:
+            result = await self.ran()
+        except errors.SkyOrchestrateError as error:
+            if self.takes_down_after(error):
                 await self._after_failure(error)
             raise
-        except errors.SkyOrchestrateError as error:
-            await self._after_failure(error)
-            raise
-        if self.place.shared:
-            return result
-        if self._options.keep:
-            self._on_log(f"keeping {self.place.cluster} as asked: it costs until `sky down {self.place.cluster}`")
+        if not self.takes_down_after(None):
             return result
         if teardowns is not None:
             teardowns.start(self.tear_down())
             return result
         torn_down = await finish(self.tear_down())
         return replace(result, timings=replace(result.timings, torn_down=round(torn_down, 1)))
+
+    def takes_down_after(self, error: errors.SkyOrchestrateError | None) -> bool:
+        """Whether this step's cluster goes down after that end of it; None is success. Where it is kept on purpose, that is said."""
+        failed = isinstance(error, errors.SkyJobFailed)
+        if isinstance(error, errors.OUT_OF_REACH):
+            return False
+        if self.place.shared:
+            # A failed job is for the next attempt on the same cluster; whoever owns it takes it down.
+            return error is not None and not failed
+        if self._options.keep and (error is None or failed):
+            self._on_log(f"keeping {self.place.cluster} as asked: it costs until `sky down {self.place.cluster}`")
+            return False
+        return True
 
     async def end_cancelled(self, user_cancelled: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         if not await user_cancelled():
@@ -118,7 +126,8 @@ class Step:
     async def tear_down(self) -> float:
         return await tear_down(self._client, self.place.cluster, pace=self._options.pace, sending=self._submission.sending)
 
-    async def _ran(self) -> TaskResult:
+    async def ran(self) -> TaskResult:
+        """The job's result, launched or attached to, with the cluster left as it is: for callers that take it down elsewhere."""
         began = time.monotonic()
         submitted = await self._submission.submitted()
         provisioned = time.monotonic() - began
@@ -131,9 +140,6 @@ class Step:
 
     async def _after_failure(self, error: errors.SkyOrchestrateError) -> None:
         """Awaited before the error is raised: a retry starts on a clean slate. The error itself is not lost to a failing teardown."""
-        if self._options.keep and isinstance(error, errors.SkyJobFailed):
-            self._on_log(f"keeping {self.place.cluster} as asked: it costs until `sky down {self.place.cluster}`")
-            return
         try:
             await finish(self.tear_down())
         except errors.SkyTeardownFailed as failed:

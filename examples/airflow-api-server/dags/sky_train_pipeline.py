@@ -1,0 +1,62 @@
+"""The pipeline: preprocess, train and evaluate on SkyPilot clusters that go down whatever becomes of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, Param
+
+from sky_orchestrate.airflow.operators import SkyDownOperator, SkyTaskOperator
+from sky_orchestrate.naming import label
+
+MODEL = Asset("sky_trained_model", uri="x-sky://model")
+PARAMS: Any = {
+    "epochs": Param(30, type="integer", minimum=1, description="How long to train"),
+    "data_bucket_url": Param("", type="string", description="s3:// gs:// az:// r2:// file://; empty: the project's bucket"),
+    "data_bucket_name": Param("", type="string", description="The same in two parts: a bucket's name"),
+    "data_bucket_store_type": Param("s3", type="string", enum=["s3", "gcs", "azure", "r2"], description="and what store it is"),
+}
+ENVS = {
+    "RUN_NAME": "{{ run_id | label }}",
+    "EPOCHS": "{{ params.epochs }}",
+    "DATA_BUCKET_URL": "{{ params.data_bucket_url }}",
+    "DATA_BUCKET_NAME": "{{ params.data_bucket_name }}",
+    "DATA_BUCKET_STORE_TYPE": "{{ params.data_bucket_store_type if params.data_bucket_name else '' }}",
+}
+
+
+def tell_failure(context: Any) -> None:
+    """Where a message to people would go. Clusters need none: theirs are the teardown tasks."""
+    ti = context["ti"]
+    print(f"{ti.dag_id}: {ti.task_id} failed in run {ti.run_id}: {context.get('exception')}")
+
+
+def run_sky_task(task_id: str, yaml_path: str, *, cluster: str, **arguments: Any) -> SkyTaskOperator:
+    """One task file as a task of this DAG, on a cluster that the run knows by a name."""
+    return SkyTaskOperator(task_id=task_id, yaml_path=yaml_path, cluster=cluster, envs_override=ENVS, **arguments)
+
+
+with DAG(
+    dag_id="sky_k8s_train_pipeline",
+    description="Preprocess, train and evaluate on SkyPilot",
+    schedule=None,
+    catchup=False,
+    tags=["skypilot"],
+    default_args={"retries": 2, "on_failure_callback": tell_failure},
+    # A run's id as a name that any bucket takes
+    user_defined_filters={"label": label},
+    params=PARAMS,
+) as dag:
+    preprocess = run_sky_task("data_preprocessing", "tasks/data_preprocessing.yaml", cluster="data")
+    train = run_sky_task("train", "tasks/train.yaml", cluster="train", outlets=[MODEL])
+    evaluate = run_sky_task("eval", "tasks/eval.yaml", cluster="train")
+    preprocess >> train >> evaluate
+
+    # A teardown runs beside the next step, and whatever became of what is before it; Airflow leaves it out of the run's verdict, and the
+    # task after both is what fails a run of which a cluster may be left.
+    data_down = SkyDownOperator(task_id="data_down", cluster="data").as_teardown()
+    train_down = SkyDownOperator(task_id="train_down", cluster="train").as_teardown()
+    preprocess >> data_down
+    [train, evaluate] >> train_down
+    [data_down, train_down] >> EmptyOperator(task_id="nothing_left")

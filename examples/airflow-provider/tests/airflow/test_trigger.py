@@ -1,0 +1,173 @@
+"""The trigger: launches, waits and tells, whatever becomes of the triggerer, and takes the cluster down for the user alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.serde import deserialize, serialize
+
+from sky_orchestrate.airflow.hook import SkyHook
+from sky_orchestrate.airflow.trigger import SkyTaskTrigger
+from tests.airflow.conftest import Sky, own_cluster, request
+
+CLUSTER = own_cluster("train", "manual__2026-11-25T10:00:00+00:00")
+
+
+@pytest.fixture(autouse=True)
+def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger alone has no Airflow to ask: the project's settings hold."""
+
+    def missing(conn_id: str) -> Any:
+        raise AirflowNotFoundException(conn_id)
+
+    monkeypatch.setattr(SkyHook, "get_connection", staticmethod(missing))
+
+
+async def verdict_of(trigger: SkyTaskTrigger) -> dict[str, Any]:
+    async for event in trigger.run():
+        return event.payload
+    raise AssertionError("the trigger fired nothing")
+
+
+async def cancelled(trigger: SkyTaskTrigger, sky: Sky) -> None:
+    """As the triggerer does, for its own end and for the user's: the wait is cancelled."""
+    waiting = asyncio.ensure_future(verdict_of(trigger))
+    await sky.until_running(CLUSTER)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+
+
+async def test_rule_01_a_trigger_survives_its_way_through_the_database_and_launches_one_job(sky: Sky) -> None:
+    kind, kwargs = SkyTaskTrigger(**request("echo done")).serialize()
+    assert kind == "sky_orchestrate.airflow.trigger.SkyTaskTrigger"
+    stored: Any = deserialize(json.loads(json.dumps(serialize(kwargs))))
+    again = SkyTaskTrigger(**stored)
+    told = await verdict_of(again)
+    assert json.loads(json.dumps(told)) == told
+    assert told["result"]["status"] == "SUCCEEDED"
+    assert told["tear_down"] == told["result"]["cluster_name"] == CLUSTER
+    assert sky.server.submissions == [CLUSTER]
+
+
+async def test_rule_02_a_failed_job_is_told_with_its_exit_code_and_last_lines(sky: Sky) -> None:
+    told = await verdict_of(SkyTaskTrigger(**request("echo the disk is full\n  exit 3")))
+    assert told["result"] is None
+    assert "exit code 3" in told["error"]
+    assert "the disk is full" in told["error"]
+    assert told["retryable"]
+    assert told["tear_down"] == CLUSTER
+
+
+async def test_rule_05_a_triggerer_that_restarts_takes_nothing_down_and_the_next_one_attaches(sky: Sky) -> None:
+    first = SkyTaskTrigger(**request("sleep 20\n  echo done"))
+    await cancelled(first, sky)
+    await first.cleanup()
+    assert sky.server.left == [CLUSTER]
+    told = await verdict_of(SkyTaskTrigger(**request("sleep 20\n  echo done")))
+    assert told["result"]["job_id"] == 1
+    assert sky.server.submissions == [CLUSTER]
+
+
+async def test_rule_06_the_users_cancel_of_a_deferred_task_takes_the_cluster_down(sky: Sky) -> None:
+    trigger = SkyTaskTrigger(**request("sleep 1000"))
+    await cancelled(trigger, sky)
+    await trigger.on_kill()
+    assert sky.server.left == []
+
+
+async def test_rule_06_a_cancel_in_the_middle_of_a_launch_leaves_nothing(sky: Sky) -> None:
+    trigger = SkyTaskTrigger(**request("sleep 1000"))
+    waiting = asyncio.ensure_future(verdict_of(trigger))
+    while not sky.server.left:
+        await asyncio.sleep(0.001)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await trigger.on_kill()
+    assert sky.server.left == []
+
+
+async def test_rule_06_a_teardown_that_outlasts_airflows_patience_is_carried_through(sky: Sky) -> None:
+    sky.server.speed = type(sky.server.speed)(down=0.2)
+    trigger = SkyTaskTrigger(**request("sleep 1000"))
+    await cancelled(trigger, sky)
+    killing = asyncio.ensure_future(trigger.on_kill())
+    await asyncio.sleep(0.05)
+    killing.cancel()
+    await asyncio.wait([killing])
+    assert sky.server.left == []
+
+
+async def test_rule_06_a_trigger_cancelled_before_it_had_asked_anything_takes_down_what_an_earlier_one_launched(sky: Sky) -> None:
+    await cancelled(SkyTaskTrigger(**request("sleep 1000")), sky)
+    await SkyTaskTrigger(**request("sleep 1000")).on_kill()
+    assert sky.server.left == []
+
+
+async def test_rule_07_the_tasks_own_deadline_holds_while_it_is_deferred_and_over_a_restart(sky: Sky) -> None:
+    await cancelled(SkyTaskTrigger(**request("sleep 1000", deadline=time.time() + 3600)), sky)
+    told = await verdict_of(SkyTaskTrigger(**request("sleep 1000", deadline=time.time() + 0.2)))
+    assert told["timed_out"]
+    assert told["tear_down"] == CLUSTER
+    assert "execution_timeout" in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [pytest.param("run_timeout", "ran longer", id="run"), pytest.param("provision_timeout", CLUSTER, id="provisioning")],
+)
+async def test_rule_07_a_limit_is_told_and_the_cluster_has_to_go(sky: Sky, limit: str, said: str) -> None:
+    sky.server.speed = type(sky.server.speed)(launch=0.3)
+    told = await verdict_of(SkyTaskTrigger(**request("sleep 1000", **{limit: 0.05})))
+    assert said in told["error"]
+    assert told["tear_down"] == CLUSTER
+
+
+async def test_rule_08_a_lost_cluster_is_told_as_one_that_a_retry_can_mend(sky: Sky) -> None:
+    waiting = asyncio.ensure_future(verdict_of(SkyTaskTrigger(**request("sleep 1000"))))
+    await sky.until_running(CLUSTER)
+    sky.do(sky.server.clusters[CLUSTER].lose)
+    told = await waiting
+    assert told["retryable"]
+    assert "preempted" in told["error"]
+
+
+async def test_rule_11_a_server_that_does_not_answer_is_one_clear_line_and_no_teardown(sky: Sky) -> None:
+    sky.server.answers = False
+    told = await verdict_of(SkyTaskTrigger(**request()))
+    assert "does not answer" in told["error"]
+    assert told["retryable"]
+    assert told["tear_down"] == ""
+
+
+async def test_rule_10_a_secret_is_named_and_its_value_is_nowhere_but_in_the_job(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEAM_HF_TOKEN", "hunter2-in-clear")
+    trigger = SkyTaskTrigger(**request("echo token $HF_TOKEN", secrets={"HF_TOKEN": "TEAM_HF_TOKEN"}))
+    told = await verdict_of(trigger)
+    assert any("hunter2-in-clear" in line for line in sky.server.clusters[CLUSTER].jobs[0].lines)
+    shown = capsys.readouterr()
+    everywhere = "\n".join([repr(trigger), json.dumps(told), caplog.text, shown.out, shown.err, *sky.server.bodies])
+    assert "token ***" in everywhere
+    assert "hunter2" not in everywhere
+
+
+async def test_rule_10_a_secret_that_nobody_has_is_one_clear_line(sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sky_orchestrate.airflow.secret_values.BaseHook.get_connection", staticmethod(SkyHook.get_connection))
+    monkeypatch.setattr("sky_orchestrate.airflow.secret_values.Variable.get", staticmethod(lambda name, default=None: default))
+    told = await verdict_of(SkyTaskTrigger(**request(secrets={"HF_TOKEN": "NOBODY_HAS_IT"})))
+    assert "NOBODY_HAS_IT" in told["error"]
+    assert not told["retryable"]
+
+
+async def test_rule_15_triggers_of_one_triggerer_share_one_client(sky: Sky) -> None:
+    each = [SkyTaskTrigger(**request("sleep 3", map_index=index)) for index in range(8)]
+    told = await asyncio.gather(*(verdict_of(trigger) for trigger in each))
+    assert len({verdict["tear_down"] for verdict in told}) == 8
+    assert len(sky.endpoints) == 1

@@ -1,0 +1,69 @@
+"""SkyPilot's errors become ours by the names in their class tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sky_orchestrate import errors
+from sky_orchestrate.translate import one_line, translate
+
+ENDPOINT = "http://sky.example:46580"
+
+
+def raised(name: str, text: str = "", *bases: str) -> Exception:
+    """An exception of SkyPilot's kind: its class, and those it derives from, by name alone."""
+    kind: Any = Exception
+    for base in reversed((name, *bases)):
+        kind = type(base, (kind,), {})
+    return kind(text)
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        pytest.param(raised("ApiServerConnectionError"), errors.EndpointUnreachable, id="connection"),
+        pytest.param(raised("ReadTimeout", "", "RequestException"), errors.EndpointUnreachable, id="timeout"),
+        pytest.param(
+            RuntimeError("No SkyPilot API server endpoint is configured, and starting"), errors.EndpointUnreachable, id="no local server"
+        ),
+        pytest.param(raised("ApiServerAuthenticationError"), errors.EndpointRefused, id="401"),
+        pytest.param(raised("PermissionDeniedError"), errors.EndpointRefused, id="403"),
+        pytest.param(raised("APIVersionMismatchError"), errors.EndpointIncompatible, id="version"),
+        pytest.param(raised("ClusterDoesNotExist", "", "ValueError"), errors.ClusterGone, id="no cluster"),
+        pytest.param(raised("ClusterNotUpError"), errors.ClusterGone, id="cluster not up"),
+        pytest.param(raised("ResourcesUnavailableError"), errors.SkyNoCapacity, id="no capacity"),
+        pytest.param(raised("RequestInterruptedError"), errors.RequestLost, id="interrupted"),
+        pytest.param(RuntimeError("Failed to get request 0f3a: 404 not found"), errors.RequestLost, id="request unknown"),
+        pytest.param(raised("RequestCancelled"), errors.LaunchError, id="cancelled"),
+        pytest.param(raised("InvalidClusterNameError"), errors.LaunchRejected, id="rejected"),
+        pytest.param(raised("SomethingNew", "boom"), errors.LaunchError, id="anything else"),
+    ],
+)
+def test_every_error_gets_its_kind_in_one_line(error: Exception, ours: type[errors.SkyOrchestrateError]) -> None:
+    told = translate(error, "launching", ENDPOINT)
+    assert type(told) is ours
+    assert "\n" not in str(told)
+    assert str(told).startswith("launching")
+
+
+def test_what_cannot_change_by_itself_is_not_retried() -> None:
+    assert not translate(raised("InvalidClusterNameError"), "launching", ENDPOINT).retryable
+    assert not translate(raised("ApiServerAuthenticationError"), "launching", ENDPOINT).retryable
+    assert translate(raised("ResourcesUnavailableError"), "launching", ENDPOINT).retryable
+
+
+def test_our_own_errors_pass_as_they_are() -> None:
+    ours = errors.SkyClusterLost("gone")
+    assert translate(ours, "launching", ENDPOINT) is ours
+
+
+def test_a_long_coloured_text_becomes_one_short_line() -> None:
+    assert one_line("\x1b[33mone\ntwo\x1b[0m " + "x" * 900, limit=20) == "one two " + "x" * 11 + "…"
+
+
+def test_rule_08_a_question_to_a_machine_that_is_going_away_is_no_failed_launch() -> None:
+    error = raised("CommandError", "Failed to get job status. srun: error: Slurm job 61 has expired")
+    assert type(translate(error, "asking for job 1", ENDPOINT, on_cluster=True)) is errors.ClusterGone
+    assert type(translate(error, "launching", ENDPOINT)) is errors.LaunchError
