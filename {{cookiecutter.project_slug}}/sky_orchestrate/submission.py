@@ -67,8 +67,8 @@ class Submission:
         reserved: set[int] = set()
         while True:
             cluster, queue = await self._settled()
-            # A launch reserves its job's id, and is under way for as long as the job is INIT. Seen so twice with no launch under way, the job
-            # was cut off from it, and will never run.
+            # A launch reserves its job's id, and is under way for as long as the job is INIT. Seen so twice with no launch under way,
+            # the job was cut off from it, and will never run.
             seen = {job.id for job in queue if job.status is JobStatus.INIT}
             if seen - reserved:
                 reserved |= seen

@@ -64,8 +64,16 @@ class Submission:
     async def submitted(self) -> Submitted:
         """Our job, attached to, adopted or submitted. Raises LaunchError kinds, SkyProvisionTimeout and EndpointError kinds."""
         give_up = time.monotonic() + self._pace.patience
+        reserved: set[int] = set()
         while True:
-            cluster, jobs = await self._settled()
+            cluster, queue = await self._settled()
+            # A launch reserves its job's id, and is under way for as long as the job is INIT. Seen so twice with no launch under way,
+            # the job was cut off from it, and will never run.
+            seen = {job.id for job in queue if job.status is JobStatus.INIT}
+            if seen - reserved:
+                reserved |= seen
+                continue
+            jobs = [job for job in queue if job.id not in seen]
             ours = survivor(jobs, self._place.job)
             if ours is not None:
                 return ours
@@ -73,7 +81,7 @@ class Submission:
                 continue
             try:
                 job_id = await self._submit(cluster, jobs)
-                return Submitted(job_id, first=job_id <= max((job.id for job in jobs), default=0) + 1)
+                return Submitted(job_id, first=job_id <= max((job.id for job in queue), default=0) + 1)
             except (errors.AmbiguousSubmission, errors.RequestLost, errors.EndpointUnreachable) as error:
                 if time.monotonic() > give_up:
                     raise

@@ -15,6 +15,16 @@ from tests.contract import FakeWorld, LocalWorld, World
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than cores: the tests wait about as much as they compute."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where none of the e2e tests is run, they are not read either: each process of the fast tests would take a second for it."""
+    return True if collection_path == ROOT / "tests" / "e2e" and config.option.markexpr == "not e2e" else None
+
+
 @pytest.fixture
 def prefix() -> str:
     """The start of the names of this test's clusters."""

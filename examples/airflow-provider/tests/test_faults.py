@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from sky_orchestrate import errors, naming
+from sky_orchestrate.cluster import JobStatus
 from sky_orchestrate.result import Limits, Pace
 from sky_orchestrate.teardown import Teardowns, tear_down
 from tests.contract import FAST, Attempt, FakeWorld, attempt, task
-from tests.fake_cluster import FakeCluster
+from tests.fake_cluster import FakeCluster, FakeJob
 
 
 def cluster_of(tries: Attempt) -> str:
@@ -30,6 +31,17 @@ async def test_rule_01_an_unanswered_launch_is_looked_for_before_it_is_sent_agai
     fake.server.lost_answers = lost
     tries = attempt(fake, "fault")
     assert (await tries.run(task("echo done"))).status == "SUCCEEDED"
+    assert len(fake.server.submissions) == 1
+    assert fake.server.left == []
+
+
+async def test_rule_01_a_job_whose_launch_was_cut_off_before_it_was_queued_is_not_waited_for(fake: FakeWorld) -> None:
+    tries = attempt(fake, "fault")
+    cut_off = FakeJob(1, cluster_of(tries), "", "", {}, status=JobStatus.INIT)
+    labels = {"owner": "contract", "run": "fault"}
+    fake.server.clusters[cluster_of(tries)] = FakeCluster(cluster_of(tries), labels, status="UP", jobs=[cut_off])
+    result = await tries.run(task("echo done"))
+    assert (result.status, result.job_id) == ("SUCCEEDED", 2)
     assert len(fake.server.submissions) == 1
     assert fake.server.left == []
 

@@ -10,7 +10,6 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 
 from workload import bucket
 from workload.arrays import unpack
@@ -48,6 +47,8 @@ def outputs(capsys: pytest.CaptureFixture[str]) -> Outputs:
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """The endpoint of an S3 server with the bucket `digits`."""
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
