@@ -119,7 +119,12 @@ class Attempt:
 
     async def end_cancelled(self, user_cancelled: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """After the wait was cancelled: the cluster goes down where the user cancelled, else it stays for the next attempt."""
-        await finish((await self._ready()).end_cancelled(user_cancelled))
+
+        async def ended() -> None:
+            await (await self._ready()).end_cancelled(user_cancelled)
+
+        # A triggerer cancels again every second until it has ended: the first question must not be lost to that either.
+        await finish(ended())
 
     async def _ready(self) -> Step:
         if self._step is None:
