@@ -39,7 +39,9 @@ KEPT = {
     "airflow": {
         **_one_of_each("airflow"),
         "requirements-overrides.airflow.txt": "requirements-overrides.txt",
-        **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow"),
+        "tests/e2e/orchestra_airflow.py": "tests/e2e/orchestra.py",
+        **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow", "tests/e2e", "tests/e2e/airflow_run.py"),
+        **_as_they_are("tests/e2e/airflow_probe_dag.py", "tests/e2e/airflow_pipeline_dag.py", "tests/e2e/test_airflow_faults.py"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind
