@@ -128,6 +128,17 @@ async def test_rule_06_a_triggerer_that_cancels_again_and_again_does_not_keep_a_
     assert sky.server.left == []
 
 
+async def test_rule_01_a_task_cleared_while_it_waits_does_not_attach_to_the_cluster_that_goes_down(sky: Sky) -> None:
+    first = SkyTaskTrigger(**request("sleep 20\n  echo done"))
+    await cancelled(first, sky)
+    killing = asyncio.ensure_future(first.on_kill())
+    told = await verdict_of(SkyTaskTrigger(**request("sleep 20\n  echo done")))
+    await killing
+    assert told["result"]["status"] == "SUCCEEDED"
+    assert sky.server.submissions == [CLUSTER, CLUSTER]
+    assert sky.server.left == [CLUSTER]
+
+
 async def test_rule_07_the_tasks_own_deadline_holds_while_it_is_deferred_and_over_a_restart(sky: Sky) -> None:
     await cancelled(SkyTaskTrigger(**request("sleep 1000", deadline=time.time() + 3600)), sky)
     told = await verdict_of(SkyTaskTrigger(**request("sleep 1000", deadline=time.time() + 0.2)))
