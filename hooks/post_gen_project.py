@@ -10,12 +10,13 @@ from pathlib import Path
 def _one_of_each(orchestrator: str) -> dict[str, str]:
     """What each orchestrator has one of, under its name here, and the project without that name."""
     requirements = ("requirements{}.in", "requirements{}.txt", "requirements-dev{}.in", "requirements-dev{}.txt")
-    return {name.format(f".{orchestrator}"): name.format("") for name in (*requirements, "orchestrator{}.mk")}
+    dotted = {name.format(f".{orchestrator}"): name.format("") for name in (*requirements, "orchestrator{}.mk")}
+    return {**dotted, f"tests/e2e/orchestra_{orchestrator}.py": "tests/e2e/orchestra.py"}
 
 
-def _worker(orchestrator: str) -> dict[str, str]:
-    """The same of those whose worker is deployed and put to the test for real."""
-    return {f"manifests.{orchestrator}": "manifests", f"tests/e2e/orchestra_{orchestrator}.py": "tests/e2e/orchestra.py"}
+def _manifests(orchestrator: str) -> dict[str, str]:
+    """Of those whose worker runs on Kubernetes."""
+    return {f"manifests.{orchestrator}": "manifests", **_as_they_are("tests/test_manifests.py")}
 
 
 def _as_they_are(*names: str) -> dict[str, str]:
@@ -26,21 +27,23 @@ def _as_they_are(*names: str) -> dict[str, str]:
 KEPT = {
     "prefect": {
         **_one_of_each("prefect"),
-        **_worker("prefect"),
-        **_as_they_are("flows", "prefect.yaml", "tests/flows", "tests/test_manifests.py", "tests/e2e"),
+        **_manifests("prefect"),
+        **_as_they_are("flows", "prefect.yaml", "tests/flows"),
         **_as_they_are("tests/e2e/prefect_probe_flows.py", "tests/e2e/test_prefect_fan_out.py", "tests/e2e/test_prefect_faults.py"),
     },
     "temporal": {
         **_one_of_each("temporal"),
-        **_worker("temporal"),
+        **_manifests("temporal"),
         **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs", "docs/temporal.png"),
-        **_as_they_are("tests/temporal", "tests/test_manifests.py", "tests/e2e", "tests/e2e/test_temporal_faults.py"),
+        **_as_they_are("tests/temporal", "tests/e2e/test_temporal_faults.py"),
     },
     "airflow": {
         **_one_of_each("airflow"),
         "requirements-overrides.airflow.txt": "requirements-overrides.txt",
         **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow"),
         **_as_they_are("docker-compose.yaml", "Dockerfile", "docs", "docs/airflow-graph.png", "docs/airflow-grid.png"),
+        **_as_they_are("tests/e2e/airflow_run.py", "tests/e2e/airflow_probe_dag.py", "tests/e2e/airflow_pipeline_dag.py"),
+        **_as_they_are("tests/e2e/test_airflow_faults.py"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind
