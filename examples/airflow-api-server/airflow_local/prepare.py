@@ -14,6 +14,10 @@ SWEEP_POOL, SWEEP_SLOTS = "sky_sweep", 3
 def prepare() -> None:
     """What exists stays as it is, apart from the database's schema."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    from airflow.configuration import write_default_airflow_configuration_if_needed
+
+    # The keys by which Airflow's processes know each other. Each would make its own where all of them start at once.
+    write_default_airflow_configuration_if_needed()
     from airflow.models.connection import Connection
     from airflow.models.pool import Pool
     from airflow.utils.db import initdb

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from sky_orchestrate.airflow.hook import SkyHook
 from sky_orchestrate.airflow.runs import AirflowRun
@@ -52,6 +52,11 @@ class StepRequest:
     @property
     def run(self) -> AirflowRun:
         return AirflowRun(self.dag_id, self.run_id)
+
+    @property
+    def step_id(self) -> tuple[str, str, str, int]:
+        """What its attempts have in common."""
+        return self.dag_id, self.run_id, self.task_id, self.map_index
 
     def load(self, settings: Settings) -> TaskSpec:
         """The task with its secrets' values. Blocks while Airflow and Git are asked; raises TaskFileError and SettingsError."""
@@ -104,6 +109,9 @@ class Verdict:
 class Attempt:
     """One attempt, in a trigger or on a worker."""
 
+    # What this process takes down for users that cancelled: a task that was cleared is here again while its cluster still goes down.
+    _ending: ClassVar[dict[tuple[str, str, str, int], asyncio.Event]] = {}
+
     def __init__(self, request: StepRequest, say: Callable[[str], None]) -> None:
         self._request, self._say = request, say
         self._hook = SkyHook(request.conn_id)
@@ -113,13 +121,29 @@ class Attempt:
         """Launch or attach, and wait. The cluster stays as it is: who hears the verdict takes it down."""
         try:
             step = await self._ready()
+            before = self._ending.get(self._request.step_id)
+            if before is not None:
+                self._say(f"{step.place.cluster} still goes down for the attempt before: waiting for that")
+                await before.wait()
             return await self._ran(step)
         except SkyOrchestrateError as error:
             return self._failed(error)
 
     async def end_cancelled(self, user_cancelled: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """After the wait was cancelled: the cluster goes down where the user cancelled, else it stays for the next attempt."""
-        await finish((await self._ready()).end_cancelled(user_cancelled))
+
+        over = self._ending[self._request.step_id] = asyncio.Event()
+
+        async def ended() -> None:
+            try:
+                await (await self._ready()).end_cancelled(user_cancelled)
+            finally:
+                over.set()
+                if self._ending.get(self._request.step_id) is over:
+                    del self._ending[self._request.step_id]
+
+        # A triggerer cancels again every second until it has ended: the first question must not be lost to that either.
+        await finish(ended())
 
     async def _ready(self) -> Step:
         if self._step is None:

@@ -109,6 +109,36 @@ async def test_rule_06_a_trigger_cancelled_before_it_had_asked_anything_takes_do
     assert sky.server.left == []
 
 
+async def test_rule_06_a_triggerer_that_cancels_again_and_again_does_not_keep_a_late_trigger_from_asking(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cancelled(SkyTaskTrigger(**request("sleep 1000")), sky)
+    settings = SkyHook.settings
+
+    def slowly(hook: SkyHook) -> Any:
+        time.sleep(0.2)
+        return settings(hook)
+
+    monkeypatch.setattr(SkyHook, "settings", slowly)
+    killing = asyncio.ensure_future(SkyTaskTrigger(**request("sleep 1000")).on_kill())
+    for _ in range(3):
+        await asyncio.sleep(0.03)
+        killing.cancel()
+    await asyncio.wait([killing])
+    assert sky.server.left == []
+
+
+async def test_rule_01_a_task_cleared_while_it_waits_does_not_attach_to_the_cluster_that_goes_down(sky: Sky) -> None:
+    first = SkyTaskTrigger(**request("sleep 20\n  echo done"))
+    await cancelled(first, sky)
+    killing = asyncio.ensure_future(first.on_kill())
+    told = await verdict_of(SkyTaskTrigger(**request("sleep 20\n  echo done")))
+    await killing
+    assert told["result"]["status"] == "SUCCEEDED"
+    assert sky.server.submissions == [CLUSTER, CLUSTER]
+    assert sky.server.left == [CLUSTER]
+
+
 async def test_rule_07_the_tasks_own_deadline_holds_while_it_is_deferred_and_over_a_restart(sky: Sky) -> None:
     await cancelled(SkyTaskTrigger(**request("sleep 1000", deadline=time.time() + 3600)), sky)
     told = await verdict_of(SkyTaskTrigger(**request("sleep 1000", deadline=time.time() + 0.2)))

@@ -91,7 +91,7 @@ class Household:
 def keep_house(root: Path, folder: Path, **environ: str) -> Iterator[Household]:
     """Processes that see nothing of the caller's own settings, profiles and homes, and all end with the tests."""
     (folder / "home").mkdir()
-    foreign = ("PREFECT_", "TEMPORAL_", "SKY", "AWS_", "DATA_BUCKET")
+    foreign = ("PREFECT_", "TEMPORAL_", "AIRFLOW_", "SKY", "AWS_", "DATA_BUCKET")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     household = Household(root, folder, {**clean, "HOME": str(folder / "home"), **environ})
     # Told to end by `timeout` or CI, as by Ctrl-C: the fixtures still clear up.
