@@ -24,6 +24,8 @@ PARTS = {
     "temporal": ("temporal_pipeline", "temporal_waits", "temporal_takeover"),
     "airflow": ("airflow_pipeline", "airflow_waits", "airflow_parse"),
 }
+# A project's flavour is known by the folder of its glue.
+_GLUE = {"prefect": "flows", "temporal": "temporal", "airflow": "dags"}
 
 
 def main() -> int:
@@ -33,7 +35,7 @@ def main() -> int:
     arguments.add_argument("--keep", action="store_true", help="put the table into bench/README.md")
     given = arguments.parse_args()
     project = given.project.resolve()
-    flavour = next(name for name, folder in (("temporal", "temporal"), ("airflow", "dags"), ("prefect", "flows")) if (project / folder).is_dir())
+    flavour = next(name for name, folder in _GLUE.items() if (project / folder).is_dir())
     unknown = [part for part in given.parts if part not in PARTS[flavour]]
     if unknown:
         arguments.error(f"no part {unknown[0]!r}: there are {', '.join(PARTS[flavour])}")
