@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -43,7 +44,8 @@ with DAG(
     schedule=None,
     catchup=False,
     tags=["skypilot"],
-    default_args={"retries": 2, "on_failure_callback": tell_failure},
+    # A shared cluster idles between two tries.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30), "on_failure_callback": tell_failure},
     # A run's id as a name that any bucket takes
     user_defined_filters={"label": label},
     params=PARAMS,

@@ -69,7 +69,8 @@ class Client:
             common = await self._module("sky.server.common")
             status, info = await self._in_thread(common.check_server_healthy, self.endpoint)
             if status.value == "needs_auth":
-                raise errors.EndpointRefused(f"SkyPilot at {self.endpoint} wants credentials; set SKYPILOT_SERVICE_ACCOUNT_TOKEN")
+                told = "refuses the token of" if os.environ.get(_TOKEN_VARIABLE) else "wants credentials; set"
+                raise errors.EndpointRefused(f"SkyPilot at {self.endpoint} {told} {_TOKEN_VARIABLE}")
             user: dict[str, Any] = info.user or {}
             return Server(version=str(info.version), api_version=int(info.api_version), user=str(user.get("name") or ""))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
@@ -47,6 +48,7 @@ with DAG(
     schedule=None,
     catchup=False,
     tags=["skypilot"],
+    default_args={"retry_delay": timedelta(seconds=30)},
     user_defined_filters={"label": label},
     params=PARAMS,
 ) as dag:

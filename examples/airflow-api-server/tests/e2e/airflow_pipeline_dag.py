@@ -13,5 +13,5 @@ dag = runpy.run_path(_asked["source"])["dag"]
 dag.dag_id = Path(__file__).stem
 for step in dag.tasks:
     if isinstance(step, SkyTaskOperator):
-        step.envs_override = {**step.envs_override, **_asked["envs"]}
+        step.envs_override = {**(step.envs_override or {}), **_asked["envs"]}
         step.secrets = _asked["secrets"]
