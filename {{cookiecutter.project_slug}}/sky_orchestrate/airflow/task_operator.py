@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
@@ -87,6 +88,8 @@ class SkyTaskOperator(BaseOperator):
             return self._conclude(context, verdict_of(succeeded))
         request = self._request(context)
         if not self.deferrable:
+            # The attempt keeps to the deadline itself: what an alarm raises amid an event loop may be lost there, and a cluster with it.
+            signal.setitimer(signal.ITIMER_REAL, 0)
             self._waiting = _OnThisWorker(Attempt(request, self._say), context["ti"])
             return self._conclude(context, self._waiting.verdict())
         return self.defer(trigger=SkyTaskTrigger(**asdict(request)), method_name=self.execute_complete.__name__)
@@ -208,7 +211,7 @@ class _OnThisWorker:
             raise AirflowException("the task was told to stop") from None
 
     async def _user_cancelled(self) -> bool:
-        """Airflow still calls the task running where it is the worker that goes away. A timeout and Ctrl-C come without a signal to it."""
+        """Airflow still calls the task running where it is the worker that goes away. Ctrl-C comes without a signal to it."""
         if not self._terminated:
             return True
         ti = self._ti
