@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, Param
+from airflow.sdk import DAG, Asset, Param, get_current_context, teardown
+from airflow.sdk.exceptions import AirflowFailException
 
 from sky_orchestrate.airflow.operators import SkyDownOperator, SkyTaskOperator
 from sky_orchestrate.naming import label
@@ -38,6 +38,16 @@ def run_sky_task(task_id: str, yaml_path: str, *, cluster: str, **arguments: Any
     return SkyTaskOperator(task_id=task_id, yaml_path=yaml_path, cluster=cluster, envs_override=ENVS, **arguments)
 
 
+@teardown(on_failure_fail_dagrun=True)
+def nothing_left() -> None:
+    """Fails a run of which any task failed. A teardown too, for a run that is marked failed skips all other tasks, and would end well."""
+    ti: Any = get_current_context()["ti"]
+    states = ti.get_task_states(ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    failed = sorted(name for name, state in states.items() if state in ("failed", "upstream_failed"))
+    if failed:
+        raise AirflowFailException(f"failed: {', '.join(failed)}")
+
+
 with DAG(
     dag_id="sky_k8s_train_pipeline",
     description="Preprocess, train and evaluate on SkyPilot",
@@ -61,4 +71,4 @@ with DAG(
     train_down = SkyDownOperator(task_id="train_down", cluster="train").as_teardown()
     preprocess >> data_down
     [train, evaluate] >> train_down
-    [data_down, train_down] >> EmptyOperator(task_id="nothing_left")
+    [data_down, train_down] >> nothing_left()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextvars import ContextVar
 
 import pytest
 
@@ -155,3 +156,16 @@ def test_lines_shown_of_one_job_hide_none_of_another() -> None:
     log.begin_anew()
     log.feed("theirs")
     assert shown == ["theirs"]
+
+
+async def test_rule_09_lines_arrive_in_the_context_of_whoever_follows() -> None:
+    """Airflow's triggerer tells by it whose log a line belongs to."""
+    follower, followers = ContextVar("follower", default="nobody"), []
+    follower.set("the trigger")
+
+    def tail(writer: LineWriter) -> int:
+        writer.write("whole\nhalf")
+        return 0
+
+    await follow(tail, lambda line: followers.append((line, follower.get())))
+    assert followers == [("whole", "the trigger"), ("half", "the trigger")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,8 @@ class LineWriter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_line: Callable[[str], None]) -> None:
         self._loop, self._on_line = loop, on_line
+        # Loggers go by the context of the task that follows, such as Airflow's triggerer, and a thread has none of it.
+        self._context = contextvars.copy_context()
         self._partial = ""
         self.closed = False
 
@@ -29,7 +32,7 @@ class LineWriter:
             raise StreamClosed
         *lines, self._partial = (self._partial + text).split("\n")
         for line in lines:
-            self._loop.call_soon_threadsafe(self._emit, line)
+            self._loop.call_soon_threadsafe(self._emit, line, context=self._context)
         return len(text)
 
     def flush(self) -> None:
@@ -39,7 +42,7 @@ class LineWriter:
     def finish(self) -> None:
         """Hand over what was left without a line break."""
         if self._partial:
-            self._loop.call_soon_threadsafe(self._emit, self._partial)
+            self._loop.call_soon_threadsafe(self._emit, self._partial, context=self._context)
             self._partial = ""
 
     def _emit(self, line: str) -> None:

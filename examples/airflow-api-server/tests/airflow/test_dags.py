@@ -87,7 +87,7 @@ def test_rule_14_train_and_eval_share_a_cluster_that_preprocessing_does_not(bag:
 @pytest.mark.parametrize("dag_id", ["sky_k8s_train_pipeline", "sky_provider_example"])
 def test_rule_03_every_shared_cluster_has_a_teardown_after_all_of_its_tasks(bag: DagBag, dag_id: str) -> None:
     tasks = dag(bag, dag_id).tasks
-    downs = {task.cluster: task for task in tasks if task.is_teardown}
+    downs = {task.cluster: task for task in tasks if task.is_teardown and hasattr(task, "cluster")}
     for task in tasks:
         if getattr(task, "cluster", None) and not task.is_teardown:
             assert task.task_id in downs[task.cluster].upstream_task_ids
@@ -95,6 +95,12 @@ def test_rule_03_every_shared_cluster_has_a_teardown_after_all_of_its_tasks(bag:
         assert down.downstream_task_ids == {"nothing_left"}
         # With this on, a teardown that succeeds would hide a task that failed.
         assert not down.on_failure_fail_dagrun
+
+
+def test_what_stands_after_the_pipelines_teardowns_is_not_skipped_in_a_run_that_is_marked_failed(bag: DagBag) -> None:
+    last = dag(bag, "sky_k8s_train_pipeline").get_task("nothing_left")
+    assert last.is_teardown
+    assert last.on_failure_fail_dagrun
 
 
 def test_the_pipelines_params_are_typed(bag: DagBag) -> None:
