@@ -41,7 +41,8 @@ def run_sky_task(task_id: str, yaml_path: str, *, cluster: str, **arguments: Any
 @teardown(on_failure_fail_dagrun=True)
 def nothing_left() -> None:
     """Fails a run of which any task failed. A teardown too, for a run that is marked failed skips all other tasks, and would end well."""
-    ti: Any = get_current_context()["ti"]
+    context: Any = get_current_context()
+    ti = context["ti"]
     states = ti.get_task_states(ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
     failed = sorted(name for name, state in states.items() if state in ("failed", "upstream_failed"))
     if failed:
@@ -71,4 +72,5 @@ with DAG(
     train_down = SkyDownOperator(task_id="train_down", cluster="train").as_teardown()
     preprocess >> data_down
     [train, evaluate] >> train_down
-    [data_down, train_down] >> nothing_left()
+    verdict: Any = nothing_left()
+    [data_down, train_down] >> verdict

@@ -159,7 +159,7 @@ def test_lines_shown_of_one_job_hide_none_of_another() -> None:
 
 
 async def test_rule_09_lines_arrive_in_the_context_of_whoever_follows() -> None:
-    """Airflow's triggerer tells by it whose log a line belongs to."""
+    """An orchestrator may tell by it whose log a line belongs to."""
     follower, followers = ContextVar("follower", default="nobody"), []
     follower.set("the trigger")
 

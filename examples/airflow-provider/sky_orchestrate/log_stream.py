@@ -22,7 +22,7 @@ class LineWriter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_line: Callable[[str], None]) -> None:
         self._loop, self._on_line = loop, on_line
-        # Loggers go by the context of the task that follows, such as Airflow's triggerer, and a thread has none of it.
+        # Loggers may go by the context of the task that follows, and a thread has none of it.
         self._context = contextvars.copy_context()
         self._partial = ""
         self.closed = False
