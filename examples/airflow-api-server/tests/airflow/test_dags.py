@@ -38,10 +38,12 @@ for name in sys.argv[1:] * 5:
 
 
 @pytest.fixture(scope="module")
-def parsed() -> dict[str, list[Any]]:
-    """Per file: processor seconds of its quickest parse, whether SkyPilot was imported, warnings."""
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """Per file, and for one with an empty DAG: processor seconds of its quickest parse, whether SkyPilot was imported, warnings."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-c", _PARSE, *map(str, FILES)]
+    empty = tmp_path_factory.mktemp("dags") / "empty.py"
+    empty.write_text("from airflow.sdk import DAG\nwith DAG(dag_id='empty', schedule=None):\n    pass\n")
+    command = [sys.executable, "-c", _PARSE, str(empty), *map(str, FILES)]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=True)
     told: dict[str, list[Any]] = {}
     for line in done.stdout.splitlines():
@@ -67,10 +69,11 @@ def test_all_load_without_errors_or_warnings(bag: DagBag) -> None:
 
 
 @pytest.mark.parametrize("name", [path.name for path in FILES])
-def test_parsing_imports_no_skypilot_and_takes_50_ms_at_most(parsed: dict[str, list[Any]], name: str) -> None:
+def test_parsing_imports_no_skypilot_and_costs_little_beyond_an_empty_dag(parsed: dict[str, list[Any]], name: str) -> None:
     took, imported, warned = parsed[name]
     assert (imported, warned) == (False, [])
-    assert took < 0.05
+    # SkyPilot's import alone is a hundred times an empty DAG; what a parse takes to the millisecond is for a quiet machine to tell.
+    assert took < 10 * parsed["empty.py"][0]
 
 
 def test_rule_13_the_first_cluster_goes_down_beside_training(bag: DagBag) -> None:
