@@ -192,4 +192,6 @@ def _settings(household: Household, port: int, dags: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(household.root / "dags"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "SKY_ORCHESTRATE_REAPER_GRACE": "0",
+        # Airflow gives its processes titles, which would lie over the mark that they are found and ended by.
+        "SPT_NOENV": "1",
     }
