@@ -27,6 +27,8 @@ _UNREACHABLE = frozenset(
 _REFUSED = frozenset({"ApiServerAuthenticationError", "PermissionDeniedError", "NoWorkspaceAccessError"})
 _INCOMPATIBLE = frozenset({"APIVersionMismatchError", "APINotSupportedError"})
 _GONE = frozenset({"ClusterDoesNotExist", "ClusterNotUpError", "FetchClusterInfoError", "CachedClusterUnavailable"})
+# Of a question that a machine on its way out leaves unanswered: `sky down` cancels all other requests on its cluster.
+_GOING = frozenset({"CommandError", "RequestCancelled"})
 _REJECTED = frozenset(
     {
         "ResourcesMismatchError",
@@ -59,7 +61,7 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
         )
     if names & _INCOMPATIBLE:
         return errors.EndpointIncompatible(f"{doing}: SkyPilot at {endpoint} and this client do not fit together: {said}")
-    if names & _GONE or (on_cluster and "CommandError" in names):
+    if names & _GONE or (on_cluster and names & _GOING):
         return errors.ClusterGone(f"{doing}: {said}")
     if "ResourcesUnavailableError" in names:
         return errors.SkyNoCapacity(f"{doing}: no resources available: {said}")

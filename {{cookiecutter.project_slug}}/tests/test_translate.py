@@ -63,7 +63,13 @@ def test_a_long_coloured_text_becomes_one_short_line() -> None:
     assert one_line("\x1b[33mone\ntwo\x1b[0m " + "x" * 900, limit=20) == "one two " + "x" * 11 + "…"
 
 
-def test_rule_08_a_question_to_a_machine_that_is_going_away_is_no_failed_launch() -> None:
-    error = raised("CommandError", "Failed to get job status. srun: error: Slurm job 61 has expired")
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(raised("CommandError", "Failed to get job status. srun: error: Slurm job 61 has expired"), id="its machine is gone"),
+        pytest.param(raised("RequestCancelled", "Current 'sky.cancel' request is cancelled by another process"), id="it is being taken down"),
+    ],
+)
+def test_rule_08_a_question_to_a_machine_that_is_going_away_is_no_failed_launch(error: Exception) -> None:
     assert type(translate(error, "asking for job 1", ENDPOINT, on_cluster=True)) is errors.ClusterGone
     assert type(translate(error, "launching", ENDPOINT)) is errors.LaunchError
