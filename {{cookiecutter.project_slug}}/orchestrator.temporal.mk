@@ -1,5 +1,7 @@
 # What is Temporal's own, included by Makefile.
 .PHONY: demo run ui deploy worker reap
+# Most of the tests wait for Temporal's server
+export TEST_PROCESSES_BESIDE_CORES ?= 3
 
 # The first build of Temporal's command takes minutes, and is told of; tests would keep that to themselves.
 test demo e2e: .temporal/.found

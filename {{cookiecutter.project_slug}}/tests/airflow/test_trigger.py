@@ -167,9 +167,7 @@ async def test_rule_08_a_lost_cluster_is_told_as_one_that_a_retry_can_mend(sky: 
     assert "preempted" in told["error"]
 
 
-async def test_rule_09_lines_are_logged_while_the_job_runs_in_order_and_without_colours(
-    sky: Sky, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rule_09_lines_are_logged_while_the_job_runs_in_order_and_without_colours(sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
     trigger = SkyTaskTrigger(**request("echo one\n  echo two\n  sleep 1000\n  echo three"))
     monkeypatch.setattr(trigger.log, "info", lambda text, *given: logged.append(text % given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -92,66 +94,81 @@ def page(tmp_path: Path) -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def airflow_in_a_terminal(command: str, page: str, mark: str, home: Path) -> tuple[int, int]:
-    """The pid of the terminal's shell, which runs `command`, and the terminal. It is up when this returns."""
-    port = page.rpartition(":")[2]
+@dataclass
+class Terminal:
+    """A terminal of which `shell` is the first process."""
+
+    shell: int
+    screen: int | None
+
+    def press(self, keys: bytes) -> None:
+        assert self.screen is not None
+        os.write(self.screen, keys)
+
+    def close(self) -> None:
+        if self.screen is not None:
+            os.close(self.screen)
+            self.screen = None
+
+    def look(self) -> None:
+        """What nobody reads would hold its processes up."""
+        with contextlib.suppress(OSError):
+            while self.screen is not None and os.read(self.screen, 65536):
+                pass
+
+    @property
+    def make(self) -> psutil.Process:
+        family = [psutil.Process(self.shell), *psutil.Process(self.shell).children(recursive=True)]
+        return next(process for process in family if process.name() == "make")
+
+
+@contextlib.contextmanager
+def airflow_in_a_terminal(command: str, page: str, mark: str, home: Path) -> Iterator[Terminal]:
+    """A terminal whose shell runs `command`, once Airflow is up in it."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")},
         # Airflow gives its processes titles, which would lie over the mark.
         "SPT_NOENV": "1",
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__PORT": page.rpartition(":")[2],
         "AIRFLOW__API__BASE_URL": page,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{page}/execution/",
         _MARK: mark,
     }
-    shell, terminal = pty.fork()
+    shell, screen = pty.fork()
     if shell == 0:
         os.chdir(ROOT)
         os.execvpe("bash", ["bash", "-c", command], environ)
-    os.set_blocking(terminal, False)
+    os.set_blocking(screen, False)
+    terminal = Terminal(shell, screen)
 
     def up() -> bool:
-        try:
-            # A terminal that nobody reads fills up.
-            os.read(terminal, 65536)
-        except BlockingIOError:
-            pass
+        terminal.look()
         try:
             return all(part["status"] == "healthy" for part in httpx.get(f"{page}/api/v2/monitor/health").json().values())
         except (httpx.HTTPError, ValueError):
             return False
 
-    until(up, seconds=180)
-    return shell, terminal
-
-
-def make_of(shell: int) -> psutil.Process:
-    family = [psutil.Process(shell), *psutil.Process(shell).children(recursive=True)]
-    return next(process for process in family if process.name() == "make")
+    try:
+        until(up, seconds=180)
+        yield terminal
+        os.waitpid(shell, 0)
+    finally:
+        terminal.close()
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     ("command", "end"),
     [
-        pytest.param("make ui; true", lambda shell, terminal: os.write(terminal, b"\x03"), id="ctrl-c"),
-        pytest.param("make ui; true", lambda shell, terminal: make_of(shell).terminate(), id="sigterm of make"),
-        pytest.param("make ui; true", lambda shell, terminal: os.close(terminal), id="closed terminal"),
-        pytest.param("exec make ui", lambda shell, terminal: os.close(terminal), id="closed terminal of make alone"),
+        pytest.param("make ui; true", lambda terminal: terminal.press(b"\x03"), id="ctrl-c"),
+        pytest.param("make ui; true", lambda terminal: terminal.make.terminate(), id="sigterm of make"),
+        pytest.param("make ui; true", Terminal.close, id="closed terminal"),
+        pytest.param("exec make ui", Terminal.close, id="closed terminal of make alone"),
     ],
 )
-def test_airflow_itself_leaves_nothing(command: str, end: Callable[[int, int], object], page: str, mark: str, tmp_path: Path) -> None:
-    shell, terminal = airflow_in_a_terminal(command, page, mark, tmp_path / "airflow")
-    assert len(carrying(mark)) > 5
-    end(shell, terminal)
-
-    def gone() -> bool:
-        try:
-            os.read(terminal, 65536)
-        except OSError:
-            pass
-        return carrying(mark) == []
-
-    until(gone, seconds=60)
-    os.waitpid(shell, 0)
+def test_airflow_itself_leaves_nothing(command: str, end: Callable[[Terminal], None], page: str, mark: str, tmp_path: Path) -> None:
+    with airflow_in_a_terminal(command, page, mark, tmp_path / "airflow") as terminal:
+        assert len(carrying(mark)) > 5
+        end(terminal)
+        until(lambda: terminal.look() or not carrying(mark), seconds=60)
