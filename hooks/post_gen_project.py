@@ -16,7 +16,10 @@ def _one_of_each(orchestrator: str) -> dict[str, str]:
 
 def _manifests(orchestrator: str) -> dict[str, str]:
     """Of those whose worker runs on Kubernetes."""
-    return {f"manifests.{orchestrator}": "manifests", **_as_they_are("tests/test_manifests.py")}
+    own = f"manifests.{orchestrator}"
+    out_of_it = {f"{own}/{name}": f"manifests/{name}" for name in ("Dockerfile", "README.md")}
+    shared = _as_they_are("manifests", "kube", "kubernetes.mk", "tests/kube", "tests/test_manifests.py")
+    return {**shared, **out_of_it, own: "manifests/orchestrator"}
 
 
 def _as_they_are(*names: str) -> dict[str, str]:
