@@ -18,8 +18,9 @@ def _manifests(orchestrator: str) -> dict[str, str]:
     """Of those whose worker runs on Kubernetes."""
     own = f"manifests.{orchestrator}"
     out_of_it = {f"{own}/{name}": f"manifests/{name}" for name in ("Dockerfile", "README.md")}
-    shared = _as_they_are("manifests", "kube", "kubernetes.mk", "tests/kube", "tests/test_manifests.py")
-    return {**shared, **out_of_it, own: "manifests/orchestrator"}
+    shared = _as_they_are("manifests", "kube", "kubernetes.mk", "tests/kube", "tests/test_manifests.py", "tests/e2e/deployed")
+    worker = {f"tests/e2e/worker_pods_{orchestrator}.py": "tests/e2e/worker_pods.py"}
+    return {**shared, **out_of_it, own: "manifests/orchestrator", **worker}
 
 
 def _as_they_are(*names: str) -> dict[str, str]:

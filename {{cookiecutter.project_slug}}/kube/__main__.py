@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_parser("kind-down", help="remove it")
     kinds.add_parser("rights", help="make the project's namespaces and roles; this alone takes a cluster admin")
     deploy = kinds.add_parser("deploy", help="build the images, bring them to the cluster, apply an overlay and wait until all is ready")
-    deploy.add_argument("--overlay", default="", metavar="NAME", help="a folder of manifests/overlays (default: kind on kind, else cluster)")
+    deploy.add_argument("--overlay", default="", metavar="NAME", help="a folder of manifests/overlays (default: kind there, else cluster)")
     deploy.add_argument("--registry", default="", metavar="NAME", help="where images are pushed, such as registry.example.com/team")
     deploy.add_argument("--load", default="", metavar="COMMAND", help="copies an image to the nodes instead, such as 'minikube image load'")
     deploy.add_argument("--within", type=float, default=600, metavar="SECONDS", help="how long all may take to be ready (default: 600)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,8 @@ def reachable() -> str:
     context = _run("kubectl", "config", "current-context").stdout.strip()
     answer = _run("kubectl", "version", "--request-timeout=15s")
     if answer.returncode != 0:
-        raise KubeError(f"the cluster of the context {context} does not answer ({last_line(answer.stderr)}); is it up, and are you logged in?")
+        said = last_line(answer.stderr)
+        raise KubeError(f"the cluster of the context {context} does not answer ({said}); is it up, and are you logged in?")
     return context
 
 
@@ -66,5 +66,5 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _run(*command: Sequence[str] | str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], input=given, capture_output=True, text=True, check=False)
+def _run(*command: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
