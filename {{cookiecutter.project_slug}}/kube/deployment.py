@@ -86,7 +86,16 @@ def rendered(overlay: Path, built: Sequence[Image] = ()) -> list[dict[str, Any]]
         above = {"resources": [os.path.relpath(overlay, Path(folder).resolve())], "images": renamed}
         (Path(folder) / "kustomization.yaml").write_text(json.dumps(above))
         made = ask("kubectl", "kustomize", folder, cure="the manifests do not fit together; what was changed last?")
-    return [manifest for manifest in yaml.safe_load_all(made) if manifest]
+    return [_knows_its_image(manifest) for manifest in yaml.safe_load_all(made) if manifest]
+
+
+def _knows_its_image(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Pods that make pods are told by a variable which image is theirs, which kustomize does not fill in."""
+    for container in containers(manifest):
+        for variable in container.get("env", []):
+            if variable["name"] == "SKY_ORCHESTRATE_IMAGE":
+                variable["value"] = container["image"]
+    return manifest
 
 
 def images_of(manifests: Sequence[dict[str, Any]]) -> list[str]:

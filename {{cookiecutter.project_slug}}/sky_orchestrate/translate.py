@@ -40,6 +40,13 @@ _REJECTED = frozenset(
         "ValueError",
     }
 )
+# Kubernetes' own words, wherever SkyPilot puts them.
+_FORBIDDEN = re.compile(
+    r"""User \\*"(?P<user>[^"\\]+)\\*" cannot (?P<verb>[a-z]+) resource \\*"(?P<what>[^"\\]+)\\*" """
+    r"""in API group \\*"[^"\\]*\\*" (?P<where>in the namespace \\*"[^"\\]+\\*"|at the cluster scope)"""
+)
+_NO_IMAGE = re.compile(r"ErrImagePull|ErrImageNeverPull|ImagePullBackOff|InvalidImageName|[Ff]ailed to pull (?:and unpack )?image")
+_IMAGE = re.compile(r"""image:? \\*["'](?P<name>[^"'\\\s]+)\\*["']""")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -61,6 +68,9 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
         return errors.EndpointIncompatible(f"{doing}: SkyPilot at {endpoint} and this client do not fit together: {said}")
     if names & _GONE or (on_cluster and "CommandError" in names):
         return errors.ClusterGone(f"{doing}: {said}")
+    cause = _refused_by_kubernetes(str(error), doing)
+    if cause is not None:
+        return cause
     if "ResourcesUnavailableError" in names:
         return errors.SkyNoCapacity(f"{doing}: no resources available: {said}")
     if "RequestInterruptedError" in names or re.search(r"Failed to get request .*404", said):
@@ -77,6 +87,24 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
     if names & _REJECTED:
         return errors.LaunchRejected(f"{doing}: {said}")
     return errors.LaunchError(f"{doing}: {type(error).__name__}: {said}")
+
+
+def _refused_by_kubernetes(text: str, doing: str) -> errors.LaunchError | None:
+    """What waiting for capacity would not mend, though SkyPilot calls it a lack of it."""
+    flat = one_line(text, limit=100_000)
+    forbidden = _FORBIDDEN.search(flat)
+    if forbidden is not None:
+        where = forbidden["where"].replace("\\", "")
+        return errors.SkyForbidden(
+            f"{doing}: SkyPilot's account {forbidden['user']} may not {forbidden['verb']} {forbidden['what']} {where}; give its role that verb"
+        )
+    if _NO_IMAGE.search(flat):
+        image = _IMAGE.search(flat)
+        return errors.SkyImageUnavailable(
+            f"{doing}: the image {image['name'] if image else 'of the pod'} cannot be pulled; is its name right, and may the nodes read its "
+            f"registry? ({one_line(flat[_NO_IMAGE.search(flat).start() :], limit=200)})"  # type: ignore[union-attr]
+        )
+    return None
 
 
 @contextmanager
