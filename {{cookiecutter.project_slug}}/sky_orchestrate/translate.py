@@ -90,20 +90,20 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
 
 
 def _refused_by_kubernetes(text: str, doing: str) -> errors.LaunchError | None:
-    """What waiting for capacity would not mend, though SkyPilot calls it a lack of it."""
+    """What waiting for capacity does not mend, though SkyPilot calls it a lack of it."""
     flat = one_line(text, limit=100_000)
     forbidden = _FORBIDDEN.search(flat)
     if forbidden is not None:
-        where = forbidden["where"].replace("\\", "")
-        return errors.SkyForbidden(
-            f"{doing}: SkyPilot's account {forbidden['user']} may not {forbidden['verb']} {forbidden['what']} {where}; give its role that verb"
-        )
-    if _NO_IMAGE.search(flat):
+        who, verb, what, where = forbidden.group("user", "verb", "what", "where")
+        right = f"{verb} {what} {where}".replace("\\", "")
+        return errors.SkyForbidden(f"{doing}: SkyPilot's account {who} may not {right}; give its role that verb")
+    no_image = _NO_IMAGE.search(flat)
+    if no_image is not None:
         image = _IMAGE.search(flat)
-        return errors.SkyImageUnavailable(
-            f"{doing}: the image {image['name'] if image else 'of the pod'} cannot be pulled; is its name right, and may the nodes read its "
-            f"registry? ({one_line(flat[_NO_IMAGE.search(flat).start() :], limit=200)})"  # type: ignore[union-attr]
-        )
+        name = f"the image {image['name']}" if image else "the image"
+        said = one_line(flat[no_image.start() :], limit=200)
+        cure = "is its name right, and may the nodes read its registry?"
+        return errors.SkyImageUnavailable(f"{doing}: {name} cannot be pulled; {cure} ({said})")
     return None
 
 

@@ -152,7 +152,9 @@ def _fill_in(project: Project, workers: Kubernetes, skypilot: Kubernetes) -> Non
     for name in ("worker.env", "secrets.env"):
         shutil.copy(own / f"{name}.example", own / name)
     services = [one for one in rendered(project.manifests / "overlays" / "kind") if one["kind"] == "Service"]
-    workers.kubectl("apply", "--filename", "-", given=yaml.safe_dump_all(services))
+    for where in (workers, skypilot):
+        own_services = [one for one in services if one["metadata"]["namespace"] == where.namespace]
+        where.kubectl("apply", "--filename", "-", given=yaml.safe_dump_all(own_services))
     address = _address(skypilot, "sky-api-server")
     variables = {"SKYPILOT_API_SERVER_ENDPOINT": f"http://{address}:46580", **worker_pods.variables(_address(workers, worker_pods.SERVER))}
     overlay = project.manifests / "overlays" / "e2e"
