@@ -203,6 +203,17 @@ def test_gpu_nodes_are_chosen_in_skypilots_configuration_and_not_in_task_files()
         assert not re.search(r"nodeSelector|toleration|pod_config", path.read_text())
 
 
+@pytest.mark.parametrize("path", sorted(MANIFESTS.rglob("*-values.yaml")), ids=lambda path: path.stem)
+def test_an_official_chart_gets_our_accounts_and_makes_no_rights(path: Path) -> None:
+    values = yaml.safe_load(path.read_text())
+    parts = [part["serviceAccount"] for part in values.values() if isinstance(part, dict) and "serviceAccount" in part]
+    named = {part["name"] for part in parts} | {values["rbac"].get("serviceAccountName")} - {None}
+    assert named
+    assert named <= {one["metadata"]["name"] for one in everything() if one["kind"] == "ServiceAccount"}
+    assert values["rbac"]["create"] is False
+    assert [part for part in parts if part["create"]] == []
+
+
 def test_no_secret_can_be_committed() -> None:
     ignored = (MANIFESTS / "orchestrator" / ".gitignore").read_text().split()
     assert {"worker.env", "secrets.env"} <= set(ignored)
