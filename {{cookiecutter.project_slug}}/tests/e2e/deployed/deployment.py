@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,6 @@ import yaml
 
 from kube.deployment import rendered
 from kube.project import Project
-from local import ports
 from tests.e2e import worker_pods
 from tests.e2e.pods import Kubernetes
 from tests.e2e.processes import PATIENCE
@@ -79,7 +79,9 @@ def deployed(folder: Path, root: Path) -> Iterator[Deployed]:
 @contextmanager
 def forwarded(where: Kubernetes, service: str, port: int) -> Iterator[int]:
     """A port of this machine that leads to the service, again and again where its pod is another one."""
-    own = ports.choose(["forward"], {})["forward"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        own = probe.getsockname()[1]
     forward = f"kubectl --kubeconfig '{where.kubeconfig}' --namespace {where.namespace} port-forward service/{service} {own}:{port}"
     loop = subprocess.Popen(
         ["sh", "-c", f"while :; do {forward}; sleep 0.3; done"],
