@@ -15,8 +15,16 @@ def _one_of_each(orchestrator: str) -> dict[str, str]:
 
 
 def _manifests(orchestrator: str) -> dict[str, str]:
-    """Of those whose worker runs on Kubernetes."""
-    return {f"manifests.{orchestrator}": "manifests", **_as_they_are("tests/test_manifests.py")}
+    """Of those that run on Kubernetes: what all of them have there, and this one's own."""
+    own = f"manifests.{orchestrator}"
+    out_of_it = {f"{own}/{name}": f"manifests/{name}" for name in ("Dockerfile", "README.md")}
+    shared = _as_they_are("manifests", "kube", "kubernetes.mk", "tests/kube", "tests/test_manifests.py")
+    return {**shared, **out_of_it, own: "manifests/orchestrator"}
+
+
+def _worker_in_pods(orchestrator: str) -> dict[str, str]:
+    """Of those whose worker is a deployment: the tests of it on a real cluster."""
+    return {f"tests/e2e/worker_pods_{orchestrator}.py": "tests/e2e/worker_pods.py", **_as_they_are("tests/e2e/deployed")}
 
 
 def _as_they_are(*names: str) -> dict[str, str]:
@@ -28,12 +36,14 @@ KEPT = {
     "prefect": {
         **_one_of_each("prefect"),
         **_manifests("prefect"),
+        **_worker_in_pods("prefect"),
         **_as_they_are("flows", "prefect.yaml", "tests/flows"),
         **_as_they_are("tests/e2e/prefect_probe_flows.py", "tests/e2e/test_prefect_fan_out.py", "tests/e2e/test_prefect_faults.py"),
     },
     "temporal": {
         **_one_of_each("temporal"),
         **_manifests("temporal"),
+        **_worker_in_pods("temporal"),
         **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs", "docs/temporal.png"),
         **_as_they_are("tests/temporal", "tests/e2e/test_temporal_faults.py"),
     },

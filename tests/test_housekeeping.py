@@ -91,8 +91,9 @@ def test_help_tells_of_the_main_job_first(projects: dict[str, Path]) -> None:
         assert [line.split()[1] for line in helped.splitlines()][:6] == ["help", "setup", "test", "demo", "run", "ui"]
 
 
-def test_every_flavour_has_the_same_targets_but_its_own_worker(projects: dict[str, Path]) -> None:
-    common = {name: set(targets(project)) - {"worker"} for name, project in projects.items()}
+def test_every_flavour_has_the_same_targets_but_its_own_worker_and_those_of_kubernetes(projects: dict[str, Path]) -> None:
+    own = {"worker", "kind-up", "kind-down", "kubernetes-rights", "deploy-kubernetes"}
+    common = {name: set(targets(project)) - own for name, project in projects.items()}
     assert all(names == common["prefect"] for names in common.values())
 
 

@@ -26,3 +26,5 @@ worker: setup  ## work on whatever is started, and keep the reaper's schedule, u
 
 reap: setup  ## take down clusters whose run ended or was lost (ARGS=--dry-run only tells)
 	@$(PY) -m sky_orchestrate reap $(ARGS)
+
+include kubernetes.mk
