@@ -11,12 +11,25 @@ def _one_of_each(orchestrator: str) -> dict[str, str]:
     """What each orchestrator has one of, under its name here, and the project without that name."""
     requirements = ("requirements{}.in", "requirements{}.txt", "requirements-dev{}.in", "requirements-dev{}.txt")
     dotted = {name.format(f".{orchestrator}"): name.format("") for name in (*requirements, "orchestrator{}.mk")}
-    return {**dotted, f"tests/e2e/orchestra_{orchestrator}.py": "tests/e2e/orchestra.py"}
+    return {**dotted, f"tests/e2e/orchestra_{orchestrator.replace('-', '_')}.py": "tests/e2e/orchestra.py"}
 
 
 def _manifests(orchestrator: str) -> dict[str, str]:
     """Of those whose worker runs on Kubernetes."""
     return {f"manifests.{orchestrator}": "manifests", **_as_they_are("tests/test_manifests.py")}
+
+
+def _of_airflow() -> dict[str, str]:
+    """Of both ways to run it."""
+    overrides = {"requirements-overrides.airflow.txt": "requirements-overrides.txt"}
+    package = _as_they_are("sky_orchestrate/airflow", "sky_orchestrate/airflow/__init__.py", "sky_orchestrate/airflow/runs.py")
+    here = _as_they_are("airflow_local", "airflow_local/__init__.py", "airflow_local/run.py", "dags", "tests/e2e/airflow_run.py")
+    return {**overrides, **package, **here}
+
+
+def _in(folder: str, *names: str) -> dict[str, str]:
+    """Files of a folder that others keep something of too."""
+    return _as_they_are(*(f"{folder}/{name}" for name in names))
 
 
 def _as_they_are(*names: str) -> dict[str, str]:
@@ -39,11 +52,25 @@ KEPT = {
     },
     "airflow": {
         **_one_of_each("airflow"),
-        "requirements-overrides.airflow.txt": "requirements-overrides.txt",
-        **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow"),
-        **_as_they_are("docker-compose.yaml", "Dockerfile", "docs", "docs/airflow-graph.png", "docs/airflow-grid.png"),
-        **_as_they_are("tests/e2e/airflow_run.py", "tests/e2e/airflow_probe_dag.py", "tests/e2e/airflow_pipeline_dag.py"),
+        **_of_airflow(),
+        **_as_they_are("airflow_local/demo.py", "airflow_local/prepare.py", "docker-compose.yaml", "Dockerfile"),
+        **_as_they_are("docs", "docs/airflow-graph.png", "docs/airflow-grid.png"),
+        **_in("dags", "sky_provider_example.py", "sky_reaper.py", "sky_sweep.py", "sky_train_pipeline.py"),
+        **_in("sky_orchestrate/airflow", "attempt.py", "cluster_operators.py", "hook.py", "links.py", "operators.py", "provider.py"),
+        **_in("sky_orchestrate/airflow", "reaping.py", "run_state.py", "secret_values.py", "ssh.py", "task_operator.py"),
+        **_in("sky_orchestrate/airflow", "transfer_operators.py", "trigger.py"),
+        **_as_they_are("tests/airflow", "tests/e2e/airflow_probe_dag.py", "tests/e2e/airflow_pipeline_dag.py"),
         **_as_they_are("tests/e2e/test_airflow_faults.py"),
+    },
+    "airflow-kubernetes": {
+        **_one_of_each("airflow-kubernetes"),
+        "manifests.airflow-kubernetes": "manifests",
+        **_of_airflow(),
+        **_in("dags", "sky_k8s_costs.py", "sky_k8s_example.py", "sky_k8s_example_xcoms.py"),
+        "dags/sky_k8s_train_pipeline.py": "dags/sky_train_pipeline.py",
+        "airflow_local/prepare_pods.py": "airflow_local/prepare.py",
+        **_as_they_are("sky_orchestrate/airflow_pods", "tests/airflow_pods"),
+        **_as_they_are("tests/e2e/airflow_pods_probe_dag.py", "tests/e2e/test_kubernetes_airflow.py"),
     },
 }
 # What tests and linters that ran in the template's own folder leave behind

@@ -1,4 +1,4 @@
-"""`python -m sky_orchestrate run|logs|status|down|reap|doctor`: one task by hand, with all that a pipeline's step has, and what goes with it."""
+"""`python -m sky_orchestrate run|logs|status|down|reap|doctor`: one task with all that a pipeline's step has, and what goes with it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     pipeline.add_argument(
         "--cluster",
         metavar="NAME",
-        help="a cluster that the run's steps share by this name; it stays up for the next one, until `down --run`",
+        help="a cluster that steps of the run share; it stays up until `down --run`",
     )
     pipeline.add_argument(
         "--label", action="append", default=[], metavar="NAME=VALUE", help="a mark of the orchestrator's own on the cluster"

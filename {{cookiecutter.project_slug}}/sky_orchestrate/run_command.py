@@ -26,7 +26,6 @@ from sky_orchestrate.runner import RunOptions, run_task
 from sky_orchestrate.settings import Settings
 from sky_orchestrate.task import TaskSpec, load_task
 
-
 # What Kubernetes takes of a container's last words is four times as much.
 _LONGEST_ERROR = 1000
 

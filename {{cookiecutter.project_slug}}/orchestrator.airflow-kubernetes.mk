@@ -1,0 +1,31 @@
+# What is this flavour's own, included by Makefile: Airflow, whose tasks are pods. What Airflow keeps on this machine lies in .airflow/.
+.PHONY: demo run ui deploy reap
+export AIRFLOW_HOME ?= $(CURDIR)/.airflow
+export AIRFLOW__CORE__DAGS_FOLDER ?= $(CURDIR)/dags
+export AIRFLOW__CORE__LOAD_EXAMPLES ?= False
+# Pods are waited for in the triggerer, and hold no worker
+export AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE ?= True
+# This machine's user alone, and whoever reaches 127.0.0.1: no login
+export AIRFLOW__API__HOST ?= 127.0.0.1
+export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS ?= True
+# DAGs import sky_orchestrate from here, wherever they are parsed
+export PYTHONPATH := $(CURDIR)
+# Where the pods of `make run` and `make ui` run, and what they run: `make deploy` has made both
+export SKY_ORCHESTRATE_NAMESPACE ?= $(notdir $(CURDIR))
+
+-include kubernetes.mk
+
+demo: setup  ## kind, the project deployed there, and the pipeline run in pods; checks that nothing is left
+	@$(MAKE) --no-print-directory kind-up deploy && $(PY) -m airflow_local.demo
+
+run: setup  ## run the pipeline's tasks as pods from this process, with no server of Airflow (ARGS='epochs=10')
+	@$(PY) -m airflow_local.run $(ARGS)
+
+# Standalone starts `airflow` by its name
+ui: setup  ## Airflow on this machine, its tasks in pods, with its web page on http://127.0.0.1:8080
+	@$(PY) -m airflow_local.prepare && PATH="$(CURDIR)/.venv/bin:$$PATH" airflow standalone
+
+deploy: deploy-kubernetes  ## build the image, and bring the project and Airflow to the cluster that kubeconfig names
+
+reap: setup  ## take down clusters whose run ended or was lost, as Airflow at AIRFLOW_API_URL says (ARGS=--dry-run only tells)
+	@$(PY) -m sky_orchestrate reap $(ARGS)
