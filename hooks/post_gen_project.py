@@ -19,12 +19,19 @@ def _manifests(orchestrator: str) -> dict[str, str]:
     return {f"manifests.{orchestrator}": "manifests", **_as_they_are("tests/test_manifests.py")}
 
 
+def _with_a_worker() -> dict[str, str]:
+    """Of those whose worker runs on this machine, beside the local SkyPilot."""
+    faults = ("job_faults", "kubernetes", "pipeline", "secrets", "server_faults", "smoke", "worker_faults")
+    return _as_they_are(*(f"tests/e2e/test_{name}.py" for name in faults))
+
+
 def _of_airflow() -> dict[str, str]:
     """Of both ways to run it."""
     overrides = {"requirements-overrides.airflow.txt": "requirements-overrides.txt"}
     package = _as_they_are("sky_orchestrate/airflow", "sky_orchestrate/airflow/__init__.py", "sky_orchestrate/airflow/runs.py")
-    here = _as_they_are("airflow_local", "airflow_local/__init__.py", "airflow_local/run.py", "dags", "tests/e2e/airflow_run.py")
-    return {**overrides, **package, **here}
+    here = _as_they_are("airflow_local", "airflow_local/__init__.py", "airflow_local/run.py", "dags")
+    tests = _as_they_are("tests/e2e/airflow_processes.py", "tests/e2e/airflow_run.py")
+    return {**overrides, **package, **here, **tests}
 
 
 def _in(folder: str, *names: str) -> dict[str, str]:
@@ -40,18 +47,21 @@ def _as_they_are(*names: str) -> dict[str, str]:
 KEPT = {
     "prefect": {
         **_one_of_each("prefect"),
+        **_with_a_worker(),
         **_manifests("prefect"),
         **_as_they_are("flows", "prefect.yaml", "tests/flows"),
         **_as_they_are("tests/e2e/prefect_probe_flows.py", "tests/e2e/test_prefect_fan_out.py", "tests/e2e/test_prefect_faults.py"),
     },
     "temporal": {
         **_one_of_each("temporal"),
+        **_with_a_worker(),
         **_manifests("temporal"),
         **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs", "docs/temporal.png"),
         **_as_they_are("tests/temporal", "tests/e2e/test_temporal_faults.py"),
     },
     "airflow": {
         **_one_of_each("airflow"),
+        **_with_a_worker(),
         **_of_airflow(),
         **_as_they_are("airflow_local/demo.py", "airflow_local/prepare.py", "docker-compose.yaml", "Dockerfile"),
         **_as_they_are("docs", "docs/airflow-graph.png", "docs/airflow-grid.png"),
@@ -70,9 +80,12 @@ KEPT = {
         "dags/sky_k8s_train_pipeline.py": "dags/sky_train_pipeline.py",
         "airflow_local/prepare_pods.py": "airflow_local/prepare.py",
         **_as_they_are("sky_orchestrate/airflow_pods", "tests/airflow_pods"),
-        **_as_they_are("tests/e2e/airflow_pods_probe_dag.py", "tests/e2e/test_kubernetes_airflow.py"),
+        **_as_they_are("tests/e2e/airflow_pods_pipeline_dag.py", "tests/e2e/airflow_pods_probe_dag.py"),
+        **_as_they_are("tests/e2e/test_kubernetes_airflow.py"),
     },
 }
+# Where `make demo` runs the pipeline, unless on a local SkyPilot
+DEMO_RUNS = {"airflow-kubernetes": ["in pods of a Kubernetes on this machine"]}
 # What tests and linters that ran in the template's own folder leave behind
 LEAVINGS = ("__pycache__", ".pytest_cache", ".ruff_cache")
 
@@ -100,12 +113,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def next_commands(project: Path, caller: Path) -> str:
+def next_commands(project: Path, caller: Path, demo_runs: str = "on a local SkyPilot") -> str:
     folder = project.relative_to(caller) if project.is_relative_to(caller) else project
     return (
         "\nNext:\n"
         f"  cd {shlex.quote(str(folder))}\n"
-        "  make demo                        # the pipeline, for real, on a local SkyPilot\n"
+        f"  make demo                        # the pipeline, for real, {demo_runs}\n"
         "  cp .env.example .env && make run # the pipeline on your infra"
     )
 
@@ -119,5 +132,6 @@ def forget_this_copy(hook: Path) -> None:
 if __name__ == "__main__":
     forget_this_copy(Path(__file__))
     here = Path.cwd()
-    prune(here, "{{ cookiecutter.orchestrator | toml }}")
-    print(next_commands(here, Path(os.environ.get("PWD", here.parent)).resolve()))
+    chosen = "{{ cookiecutter.orchestrator | toml }}"
+    prune(here, chosen)
+    print(next_commands(here, Path(os.environ.get("PWD", here.parent)).resolve(), *DEMO_RUNS.get(chosen, ())))

@@ -15,8 +15,8 @@ export SKY_ORCHESTRATE_NAMESPACE ?= $(notdir $(CURDIR))
 
 -include kubernetes.mk
 
-demo: setup  ## kind, the project deployed there, and the pipeline run in pods; checks that nothing is left
-	@$(MAKE) --no-print-directory kind-up deploy && $(PY) -m airflow_local.demo
+demo: setup  ## a Kubernetes on this machine (kind), the project deployed there, and the pipeline run in pods
+	@$(MAKE) --no-print-directory kind-up && $(MAKE) --no-print-directory deploy && $(MAKE) --no-print-directory run
 
 run: setup  ## run the pipeline's tasks as pods from this process, with no server of Airflow (ARGS='epochs=10')
 	@$(PY) -m airflow_local.run $(ARGS)
