@@ -8,6 +8,8 @@ export AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE ?= True
 # This machine's user alone, and whoever reaches 127.0.0.1: no login
 export AIRFLOW__API__HOST ?= 127.0.0.1
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS ?= True
+# Kubernetes as kubeconfig has it, unless Airflow has another connection of this name
+export AIRFLOW_CONN_KUBERNETES_DEFAULT ?= {"conn_type": "kubernetes"}
 # DAGs import sky_orchestrate from here, wherever they are parsed
 export PYTHONPATH := $(CURDIR)
 # Where the pods of `make run` and `make ui` run, and what they run: `make deploy` has made both

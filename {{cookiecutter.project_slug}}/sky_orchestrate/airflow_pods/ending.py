@@ -25,6 +25,8 @@ _CHECKED = {"metadata": {"labels": {"already_checked": "True"}}}
 _INTERRUPT = ["sh", "-c", "mkdir /tmp/interrupted 2>/dev/null && kill -INT 1 || true"]
 _END_SIDECAR = ["sh", "-c", "kill -INT 1"]
 
+_UNABLE = "Image cannot be pulled, unable to start: "
+
 log = logging.getLogger(__name__)
 
 
@@ -88,7 +90,7 @@ def failure(pod: Any, otherwise: str) -> Failure:
     unable = detect_pod_terminate_early_issues(pod)
     if unable:
         image = next((one.image for one in pod.spec.containers if one.name == BASE), "")
-        return Failure(f"the image {image} cannot be had: {' '.join(unable.split())}")
+        return Failure(f"the image {image} cannot be pulled: {' '.join(unable.removeprefix(_UNABLE).split())[:300]}")
     status = get_container_status(pod, BASE)
     ended = status.state.terminated if status and status.state else None
     if ended is None:

@@ -82,7 +82,7 @@ class SkyPodOperator(KubernetesPodOperator):
         with self._failure_told(event["message"] if timed_out else ""):
             return super().trigger_reentry(context, event)
 
-    def await_pod_completion(self, pod: k8s.V1Pod) -> None:
+    def await_pod_completion(self, pod: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # a decorated method there
         """Where the task is not deferred."""
         try:
             super().await_pod_completion(pod)
@@ -94,13 +94,14 @@ class SkyPodOperator(KubernetesPodOperator):
         """SIGTERM: the user's cancel, or a worker that goes away. Then the pod stays, and the next attempt attaches to it."""
         # With this set, KubernetesPodOperator does not delete the pod on its way out.
         self._killed = True
-        if self.pod is None:
+        pod: Any = self.pod
+        if pod is None:
             return
-        name = self.pod.metadata.name
+        name = pod.metadata.name
         if not self._user_cancelled():
             self.log.info("this worker is going away: pod %s stays for the next attempt", name)
             return
-        ending.cancel(self.client, name, self.pod.metadata.namespace, sidecar=self.do_xcom_push)
+        ending.cancel(self.client, name, pod.metadata.namespace, sidecar=self.do_xcom_push)
 
     def defer(self, *, trigger: Any, **kwargs: Any) -> Any:
         super().defer(trigger=SkyPodTrigger(**trigger.serialize()[1], sidecar=self.do_xcom_push), **kwargs)

@@ -37,7 +37,8 @@ def task_pod() -> dict[str, Any]:
         ),
         "container_security_context": confined(),
         "xcom_sidecar_container_security_context": confined(),
-        "container_resources": k8s.V1ResourceRequirements(requests={"cpu": "250m", "memory": "512Mi"}, limits={"memory": "1Gi"}),
+        # It waits nearly all of its time.
+        "container_resources": k8s.V1ResourceRequirements(requests={"cpu": "50m", "memory": "512Mi"}, limits={"memory": "1Gi"}),
         "env_vars": [k8s.V1EnvVar(name="HOME", value=HOME), *(from_secret(name, SECRET, optional=True) for name in SECRETS)],
         "env_from": [k8s.V1EnvFromSource(config_map_ref=k8s.V1ConfigMapEnvSource(name=SETTINGS, optional=True))],
         "volumes": [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in ("home", "tmp")],

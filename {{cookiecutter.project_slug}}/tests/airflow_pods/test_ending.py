@@ -33,7 +33,8 @@ def a_pod(*, exit_code: int | None = None, message: str = "", reason: str = "", 
 
 def a_task(kubernetes: Notes, *, states: Any = None) -> SkyPodOperator:
     task = SkyPodOperator(task_id="train", sky_command=["run", "tasks/train.yaml"])
-    task.__dict__["client"] = kubernetes
+    client: Any = kubernetes
+    task.client = client
     task.pod = a_pod()
     task._ti = context_of(task, states=states)["ti"]
     return task
@@ -128,7 +129,10 @@ HOPELESS = json.dumps({"error": "LaunchRejected: no such GPU", "retryable": Fals
         pytest.param(a_pod(exit_code=1, message="one\nerror: Traceback\n"), "Traceback", True, id="anything else: its last line"),
         pytest.param(a_pod(exit_code=1), "as Airflow has it", True, id="nothing said"),
         pytest.param(
-            a_pod(waiting="ErrImagePull", message="no such\nimage"), "project:1 cannot be had", True, id="an image that cannot be pulled"
+            a_pod(waiting="ErrImagePull", message="no such\nimage"),
+            "project:1 cannot be pulled: ErrImagePull no such image",
+            True,
+            id="an image that cannot be pulled",
         ),
         pytest.param(
             k8s.V1Pod(status=k8s.V1PodStatus(phase="Failed", reason="Evicted", message="low on memory")),

@@ -212,7 +212,7 @@ def test_an_image_that_cannot_be_pulled_is_one_clear_error(
 ) -> None:
     run = start("true", image="no-such-image:1", image_pull_policy="Never")
     assert run.verdict(within=240) == "Failed"
-    assert run.message.startswith("the image no-such-image:1 cannot be had")
+    assert run.message.startswith("the image no-such-image:1 cannot be pulled")
     assert skypilot.submissions(job.name) == 0
     assert_nothing_left(skypilot, tasks)
 
