@@ -20,14 +20,14 @@ export SKY_ORCHESTRATE_NAMESPACE ?= $(notdir $(CURDIR))
 demo: setup  ## a Kubernetes on this machine (kind), the project deployed there, and the pipeline run in pods
 	@$(MAKE) --no-print-directory kind-up && $(MAKE) --no-print-directory deploy && $(MAKE) --no-print-directory run
 
-run: setup  ## run the pipeline's tasks as pods from this process, with no server of Airflow (ARGS='epochs=10')
+run: setup  ## run the pipeline in pods from this process, with no server of Airflow (ARGS=epochs=10)
 	@$(PY) -m airflow_local.run $(ARGS)
 
 # Standalone starts `airflow` by its name
 ui: setup  ## Airflow on this machine, its tasks in pods, with its web page on http://127.0.0.1:8080
 	@$(PY) -m airflow_local.prepare && PATH="$(CURDIR)/.venv/bin:$$PATH" airflow standalone
 
-deploy: deploy-kubernetes  ## build the image, and bring the project and Airflow to the cluster that kubeconfig names
+deploy: deploy-kubernetes  ## bring the image, the project and Airflow to the cluster of kubeconfig
 
-reap: setup  ## take down clusters whose run ended or was lost, as Airflow at AIRFLOW_API_URL says (ARGS=--dry-run only tells)
+reap: setup  ## take down what ended or lost runs left; AIRFLOW_API_URL is asked (ARGS=--dry-run only tells)
 	@$(PY) -m sky_orchestrate reap $(ARGS)

@@ -72,9 +72,9 @@ def test_rule_01_a_run_and_a_key_name_a_step_however_often_it_is_tried(call: Cal
 
 
 def test_rule_04_a_steps_cluster_carries_its_run_and_the_orchestrators_own_labels(call: Call, task: Write, server: FakeServer) -> None:
-    assert call("run", task(), "--run", "dag/run", "--key", "x", "--label", "airflow-run-1=abc", "--keep")[0] == 0
+    assert call("run", task(), "--run", "pipeline/run", "--key", "x", "--label", "airflow-run-1=abc", "--keep")[0] == 0
     (cluster,) = server.clusters.values()
-    assert cluster.labels["run"] == naming.label("dag/run")
+    assert cluster.labels["run"] == naming.label("pipeline/run")
     assert cluster.labels["airflow-run-1"] == "abc"
     call("down", *server.left)
 
