@@ -72,14 +72,14 @@ def test_rule_01_a_run_and_a_key_name_a_step_however_often_it_is_tried(call: Cal
 
 
 def test_rule_04_a_steps_cluster_carries_its_run_and_the_orchestrators_own_labels(call: Call, task: Write, server: FakeServer) -> None:
-    assert call("run", task(), "--run", "pipeline/run", "--key", "x", "--label", "airflow-run-1=abc", "--keep")[0] == 0
+    assert call("run", task(), "--run", "pipeline/run", "--key", "x", "--label", "pipeline-run-1=abc", "--keep")[0] == 0
     (cluster,) = server.clusters.values()
     assert cluster.labels["run"] == naming.label("pipeline/run")
-    assert cluster.labels["airflow-run-1"] == "abc"
+    assert cluster.labels["pipeline-run-1"] == "abc"
     call("down", *server.left)
 
 
-@pytest.mark.parametrize("label", ["airflow-run-1", "Run=a", "run=A b", "run="])
+@pytest.mark.parametrize("label", ["pipeline-run-1", "Run=a", "run=A b", "run="])
 def test_a_label_that_some_cloud_would_refuse_is_one_line(call: Call, task: Write, label: str) -> None:
     code, _, err = call("run", task(), "--label", label)
     assert code == 2
@@ -121,12 +121,12 @@ def test_rule_04_the_reaper_hands_all_labels_to_an_orchestrators_function_that_a
 ) -> None:
     (tmp_path / "runs_by_label.py").write_text(
         "from sky_orchestrate.reaper import RunState\n"
-        "async def state(run, labels):\n    return RunState(over=labels['airflow-run-1'] == 'over', ended_at=0.0)\n"
+        "async def state(run, labels):\n    return RunState(over=labels['pipeline-run-1'] == 'over', ended_at=0.0)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("SKY_ORCHESTRATE_RUN_STATE", "runs_by_label:state")
     for mark in ("over", "live"):
-        assert call("run", task(), "--run", mark, "--cluster", "x", "--label", f"airflow-run-1={mark}")[0] == 0
+        assert call("run", task(), "--run", mark, "--cluster", "x", "--label", f"pipeline-run-1={mark}")[0] == 0
     assert "its run is live" in call("reap")[1]
     assert len(server.left) == 1
     call("down", *server.left)
