@@ -5,13 +5,15 @@ SHELL := /bin/bash
 PROJECT := {{cookiecutter.project_slug}}
 UV := ./$(PROJECT)/local/uv.sh
 PY := .venv/bin/python
-FLAVOURS := $(or $(FLAVOUR),prefect temporal airflow)
+FLAVOURS := $(or $(FLAVOUR),prefect temporal airflow airflow-kubernetes)
+# Those whose pipeline a local SkyPilot alone can run; the others want a Kubernetes too
+ON_THIS_MACHINE := $(filter-out airflow-kubernetes,$(FLAVOURS))
 DEFAULT := prefect
 DEMO := .build/$(or $(FLAVOUR),$(DEFAULT))/sky-train-pipeline
 # $(call each,TARGET ...): in every flavour's bake; each_alone: where two local SkyPilots at once would be more than a small machine likes
 in_bake = $(MAKE) --no-print-directory -C .build/$$flavour/sky-train-pipeline
 each = for flavour in $(FLAVOURS); do $(in_bake) $(1) || exit 1; done
-each_alone = for flavour in $(FLAVOURS); do $(MAKE) --no-print-directory alone FLAVOUR=$$flavour && $(in_bake) $(1) || exit 1; done
+each_alone = for flavour in $(ON_THIS_MACHINE); do $(MAKE) --no-print-directory alone FLAVOUR=$$flavour && $(in_bake) $(1) || exit 1; done
 CATALOG ?= $(HOME)/.sky/catalogs/v8/common/accelerators.csv
 export PATH := $(CURDIR)/.uv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -71,7 +73,7 @@ lock:  ## compile every flavour's requirements anew (ARGS=--upgrade takes newer 
 	@rm -rf .build/lock && mkdir -p .build/lock
 	@for flavour in $(FLAVOURS); do \
 	  cp -r "$(PROJECT)" .build/lock/$$flavour && cd .build/lock/$$flavour && \
-	  mv orchestrator.$$flavour.mk orchestrator.mk && { mv requirements-overrides.$$flavour.txt requirements-overrides.txt 2>/dev/null || true; } && for kind in requirements requirements-dev; do \
+	  mv orchestrator.$$flavour.mk orchestrator.mk && { mv requirements-overrides.$${flavour%%-*}.txt requirements-overrides.txt 2>/dev/null || true; } && for kind in requirements requirements-dev; do \
 	    mv $$kind.$$flavour.in $$kind.in && { mv $$kind.$$flavour.txt $$kind.txt 2>/dev/null || true; }; done && \
 	  $(MAKE) --no-print-directory lock ARGS='$(ARGS)' && cd ../../.. && \
 	  for kind in requirements requirements-dev; do cp .build/lock/$$flavour/$$kind.txt "$(PROJECT)/$$kind.$$flavour.txt"; done && \

@@ -22,7 +22,7 @@ from jinja2 import Environment
 from jinja2.ext import Extension
 
 QUESTIONS = ("project_name", "project_slug", "orchestrator", "infra", "accelerator", "api_server_endpoint", "data_bucket_url")
-ORCHESTRATORS = ("prefect", "temporal", "airflow")
+ORCHESTRATORS = ("prefect", "temporal", "airflow", "airflow-kubernetes")
 CLOUDS = (
     *("aws", "azure", "cudo", "do", "fluidstack", "gcp", "hyperbolic", "ibm", "k8s", "kubernetes", "lambda", "mithril", "nebius", "oci"),
     *("paperspace", "primeintellect", "runpod", "scp", "seeweb", "shadeform", "slurm", "ssh", "vast", "verda", "vsphere", "yotta"),

@@ -11,7 +11,7 @@ def _one_of_each(orchestrator: str) -> dict[str, str]:
     """What each orchestrator has one of, under its name here, and the project without that name."""
     requirements = ("requirements{}.in", "requirements{}.txt", "requirements-dev{}.in", "requirements-dev{}.txt")
     dotted = {name.format(f".{orchestrator}"): name.format("") for name in (*requirements, "orchestrator{}.mk")}
-    return {**dotted, f"tests/e2e/orchestra_{orchestrator}.py": "tests/e2e/orchestra.py"}
+    return {**dotted, f"tests/e2e/orchestra_{orchestrator.replace('-', '_')}.py": "tests/e2e/orchestra.py"}
 
 
 def _manifests(orchestrator: str) -> dict[str, str]:
@@ -27,6 +27,26 @@ def _worker_in_pods(orchestrator: str) -> dict[str, str]:
     return {f"tests/e2e/worker_pods_{orchestrator}.py": "tests/e2e/worker_pods.py", **_as_they_are("tests/e2e/deployed")}
 
 
+def _with_a_worker() -> dict[str, str]:
+    """Of those whose worker runs on this machine, beside the local SkyPilot."""
+    faults = ("job_faults", "kubernetes", "pipeline", "secrets", "server_faults", "smoke", "worker_faults")
+    return _as_they_are(*(f"tests/e2e/test_{name}.py" for name in faults))
+
+
+def _of_airflow() -> dict[str, str]:
+    """Of both ways to run it."""
+    overrides = {"requirements-overrides.airflow.txt": "requirements-overrides.txt"}
+    package = _as_they_are("sky_orchestrate/airflow", "sky_orchestrate/airflow/__init__.py", "sky_orchestrate/airflow/runs.py")
+    here = _as_they_are("airflow_local", "airflow_local/__init__.py", "airflow_local/run.py", "airflow_local/ui.py", "dags")
+    tests = _as_they_are("tests/e2e/airflow_processes.py", "tests/e2e/airflow_run.py")
+    return {**overrides, **package, **here, **tests}
+
+
+def _in(folder: str, *names: str) -> dict[str, str]:
+    """Files of a folder that others keep something of too."""
+    return _as_they_are(*(f"{folder}/{name}" for name in names))
+
+
 def _as_they_are(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
@@ -35,6 +55,7 @@ def _as_they_are(*names: str) -> dict[str, str]:
 KEPT = {
     "prefect": {
         **_one_of_each("prefect"),
+        **_with_a_worker(),
         **_manifests("prefect"),
         **_worker_in_pods("prefect"),
         **_as_they_are("flows", "prefect.yaml", "tests/flows"),
@@ -42,6 +63,7 @@ KEPT = {
     },
     "temporal": {
         **_one_of_each("temporal"),
+        **_with_a_worker(),
         **_manifests("temporal"),
         **_worker_in_pods("temporal"),
         **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs", "docs/temporal.png"),
@@ -49,13 +71,31 @@ KEPT = {
     },
     "airflow": {
         **_one_of_each("airflow"),
-        "requirements-overrides.airflow.txt": "requirements-overrides.txt",
-        **_as_they_are("airflow_local", "dags", "sky_orchestrate/airflow", "tests/airflow"),
-        **_as_they_are("docker-compose.yaml", "Dockerfile", "docs", "docs/airflow-graph.png", "docs/airflow-grid.png"),
-        **_as_they_are("tests/e2e/airflow_run.py", "tests/e2e/airflow_probe_dag.py", "tests/e2e/airflow_pipeline_dag.py"),
+        **_with_a_worker(),
+        **_of_airflow(),
+        **_as_they_are("airflow_local/demo.py", "airflow_local/prepare.py", "docker-compose.yaml", "Dockerfile"),
+        **_as_they_are("docs", "docs/airflow-graph.png", "docs/airflow-grid.png"),
+        **_in("dags", "sky_provider_example.py", "sky_reaper.py", "sky_sweep.py", "sky_train_pipeline.py"),
+        **_in("sky_orchestrate/airflow", "attempt.py", "cluster_operators.py", "hook.py", "links.py", "operators.py", "provider.py"),
+        **_in("sky_orchestrate/airflow", "reaping.py", "run_state.py", "secret_values.py", "ssh.py", "task_operator.py"),
+        **_in("sky_orchestrate/airflow", "transfer_operators.py", "trigger.py"),
+        **_as_they_are("tests/airflow", "tests/e2e/airflow_probe_dag.py", "tests/e2e/airflow_pipeline_dag.py"),
         **_as_they_are("tests/e2e/test_airflow_faults.py"),
     },
+    "airflow-kubernetes": {
+        **_one_of_each("airflow-kubernetes"),
+        **_manifests("airflow-kubernetes"),
+        **_of_airflow(),
+        **_in("dags", "sky_k8s_costs.py", "sky_k8s_example.py", "sky_k8s_example_xcoms.py"),
+        "dags/sky_k8s_train_pipeline.py": "dags/sky_train_pipeline.py",
+        "airflow_local/prepare_pods.py": "airflow_local/prepare.py",
+        **_as_they_are("sky_orchestrate/airflow_pods", "tests/airflow_pods"),
+        **_as_they_are("tests/e2e/airflow_pods_pipeline_dag.py", "tests/e2e/airflow_pods_probe_dag.py"),
+        **_as_they_are("tests/e2e/test_kubernetes_airflow.py"),
+    },
 }
+# Where `make demo` runs the pipeline, unless on a local SkyPilot
+DEMO_RUNS = {"airflow-kubernetes": ["in pods of a Kubernetes on this machine"]}
 # What tests and linters that ran in the template's own folder leave behind
 LEAVINGS = ("__pycache__", ".pytest_cache", ".ruff_cache")
 
@@ -83,12 +123,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def next_commands(project: Path, caller: Path) -> str:
+def next_commands(project: Path, caller: Path, demo_runs: str = "on a local SkyPilot") -> str:
     folder = project.relative_to(caller) if project.is_relative_to(caller) else project
     return (
         "\nNext:\n"
         f"  cd {shlex.quote(str(folder))}\n"
-        "  make demo                        # the pipeline, for real, on a local SkyPilot\n"
+        f"  make demo                        # the pipeline, for real, {demo_runs}\n"
         "  cp .env.example .env && make run # the pipeline on your infra"
     )
 
@@ -102,5 +142,6 @@ def forget_this_copy(hook: Path) -> None:
 if __name__ == "__main__":
     forget_this_copy(Path(__file__))
     here = Path.cwd()
-    prune(here, "{{ cookiecutter.orchestrator | toml }}")
-    print(next_commands(here, Path(os.environ.get("PWD", here.parent)).resolve()))
+    chosen = "{{ cookiecutter.orchestrator | toml }}"
+    prune(here, chosen)
+    print(next_commands(here, Path(os.environ.get("PWD", here.parent)).resolve(), *DEMO_RUNS.get(chosen, ())))

@@ -92,7 +92,6 @@ def test_a_typed_answer_is_refused_before_the_next_question(template: Path, worl
         "project_slug=..",
         "project_slug=",
         "project_slug=/etc",
-        "orchestrator=airflow-kubernetes",
         "infra=amazon",
         "infra=aws accelerator=RTX4090:1",
         "accelerator=H100",
