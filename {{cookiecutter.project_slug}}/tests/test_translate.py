@@ -67,7 +67,7 @@ def test_a_long_coloured_text_becomes_one_short_line() -> None:
     "error",
     [
         pytest.param(raised("CommandError", "Failed to get job status. srun: error: Slurm job 61 has expired"), id="its machine is gone"),
-        pytest.param(raised("RequestCancelled", "Current 'sky.cancel' request is cancelled by another process"), id="it is being taken down"),
+        pytest.param(raised("RequestCancelled", "the request is cancelled by another process"), id="it is being taken down"),
     ],
 )
 def test_rule_08_a_question_to_a_machine_that_is_going_away_is_no_failed_launch(error: Exception) -> None:
