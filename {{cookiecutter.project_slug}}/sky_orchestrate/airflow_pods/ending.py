@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.utils.pod_manager import detect_pod_terminate_early_issues, get_container_status
-from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 
@@ -23,8 +22,6 @@ GRACE = int(Pace().teardown) + 60
 _CHECKED = {"metadata": {"labels": {"already_checked": "True"}}}
 # SIGINT, which is the user's Ctrl-C to the command, once: a second one would stop the teardown.
 _INTERRUPT = ["sh", "-c", "mkdir /tmp/interrupted 2>/dev/null && kill -INT 1 || true"]
-_END_SIDECAR = ["sh", "-c", "kill -INT 1"]
-
 _UNABLE = "Image cannot be pulled, unable to start: "
 
 log = logging.getLogger(__name__)
@@ -34,36 +31,26 @@ def interrupt(client: Any, name: str, namespace: str) -> bool:
     """Have the command in the pod take its cluster down. False where it does not run."""
     try:
         client.patch_namespaced_pod(name=name, namespace=namespace, body=_CHECKED)
-        _exec(client, name, namespace, BASE, _INTERRUPT)
+        call = client.connect_get_namespaced_pod_exec
+        stream(call, name, namespace, container=BASE, command=_INTERRUPT, stdin=False, stdout=True, stderr=True, tty=False)
     except ApiException as error:
         log.info("nothing runs in pod %s (%s)", name, error.reason)
         return False
     return True
 
 
-def cancel(client: Any, name: str, namespace: str, *, sidecar: bool) -> None:
+def cancel(client: Any, name: str, namespace: str) -> None:
     """The user's cancel: the cluster goes down, then the pod ends, and nobody has to wait for either.
 
     Deleting a pod sends SIGTERM, which cuts short no teardown that SIGINT began.
     """
     log.info("cancelled: pod %s takes its cluster down and ends", name)
     interrupt(client, name, namespace)
-    if sidecar:
-        # It heeds no SIGTERM, and would hold the pod for all of its grace.
-        try:
-            _exec(client, name, namespace, PodDefaults.SIDECAR_CONTAINER_NAME, _END_SIDECAR)
-        except ApiException as error:
-            log.info("the sidecar of pod %s does not run (%s)", name, error.reason)
     try:
         client.delete_namespaced_pod(name=name, namespace=namespace, grace_period_seconds=GRACE)
     except ApiException as error:
         if error.status != 404:
             raise
-
-
-def _exec(client: Any, name: str, namespace: str, container: str, command: list[str]) -> None:
-    call = client.connect_get_namespaced_pod_exec
-    stream(call, name, namespace, container=container, command=command, stdin=False, stdout=True, stderr=True, tty=False)
 
 
 @dataclass(frozen=True)

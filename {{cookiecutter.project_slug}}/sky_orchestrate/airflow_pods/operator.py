@@ -21,6 +21,8 @@ from sky_orchestrate.airflow_pods.trigger import SkyPodTrigger
 COMMANDS = ("run", "logs", "status", "down", "reap", "doctor")
 _OF_A_RUN = ("run", "logs", "status", "down")
 _RESULT, _ERROR = f"{PodDefaults.XCOM_MOUNT_PATH}/return.json", "/dev/termination-log"
+# As KubernetesPodOperator's own, but that one heeds no SIGTERM, and holds a pod that has to go for all of its grace.
+_SIDECAR = ["sh", "-c", 'trap "exit 0" INT TERM; while true; do sleep 1; done']
 # A worker that is told to end has five seconds.
 _ANSWER_WITHIN = 3.0
 
@@ -101,10 +103,10 @@ class SkyPodOperator(KubernetesPodOperator):
         if not self._user_cancelled():
             self.log.info("this worker is going away: pod %s stays for the next attempt", name)
             return
-        ending.cancel(self.client, name, pod.metadata.namespace, sidecar=self.do_xcom_push)
+        ending.cancel(self.client, name, pod.metadata.namespace)
 
     def defer(self, *, trigger: Any, **kwargs: Any) -> Any:
-        super().defer(trigger=SkyPodTrigger(**trigger.serialize()[1], sidecar=self.do_xcom_push), **kwargs)
+        super().defer(trigger=SkyPodTrigger(**trigger.serialize()[1]), **kwargs)
 
     def build_pod_request_obj(self, context: Any = None, *, dry_run: bool = False) -> k8s.V1Pod:
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
@@ -116,6 +118,7 @@ class SkyPodOperator(KubernetesPodOperator):
             if sidecar.name == PodDefaults.SIDECAR_CONTAINER_NAME:
                 # It needs a shell alone, and this image is on the node.
                 sidecar.image, sidecar.image_pull_policy = base.image, base.image_pull_policy
+                sidecar.command = _SIDECAR
         return pod
 
     def pod_arguments(self, context: Any) -> list[str]:

@@ -12,15 +12,11 @@ from sky_orchestrate.airflow_pods import ending
 
 
 class SkyPodTrigger(KubernetesPodTrigger):
-    """KubernetesPodTrigger, whose cancel first reaches the command in the pod. `sidecar` says that the pod has one for XCom."""
-
-    def __init__(self, *, sidecar: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.sidecar = sidecar
+    """KubernetesPodTrigger, whose cancel first reaches the command in the pod."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         _, arguments = super().serialize()
-        return f"{type(self).__module__}.{type(self).__qualname__}", {**arguments, "sidecar": self.sidecar}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def on_kill(self) -> None:
         """The task was marked, cleared or cancelled by its user. `cleanup` is not for this: it runs when a triggerer restarts too."""
@@ -35,4 +31,4 @@ class SkyPodTrigger(KubernetesPodTrigger):
             cluster_context=self.cluster_context,
             config_dict=self.config_dict,
         )
-        ending.cancel(hook.core_v1_client, self.pod_name, self.pod_namespace, sidecar=self.sidecar)
+        ending.cancel(hook.core_v1_client, self.pod_name, self.pod_namespace)

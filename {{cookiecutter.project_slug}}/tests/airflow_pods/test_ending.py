@@ -16,7 +16,7 @@ from sky_orchestrate.airflow_pods.operator import SkyPodOperator
 from sky_orchestrate.airflow_pods.trigger import SkyPodTrigger
 from tests.airflow_pods.conftest import Notes, context_of
 
-CANCEL = ["label", "exec base", "exec airflow-xcom-sidecar", "delete"]
+CANCEL = ["label", "exec base", "delete"]
 
 
 def a_pod(*, exit_code: int | None = None, message: str = "", reason: str = "", waiting: str = "") -> k8s.V1Pod:
@@ -43,7 +43,7 @@ def a_task(kubernetes: Notes, *, states: Any = None) -> SkyPodOperator:
 def a_trigger(**given: Any) -> SkyPodTrigger:
     started = datetime(2026, 11, 25, tzinfo=timezone.utc)
     asked = {"pod_name": "train-x", "pod_namespace": "pipelines", "trigger_start_time": started, "base_container_name": "base"}
-    return SkyPodTrigger(**{**asked, "sidecar": True, **given})
+    return SkyPodTrigger(**{**asked, **given})
 
 
 def test_rule_06_a_task_that_its_user_marks_interrupts_the_command_then_ends_the_pod(kubernetes: Notes) -> None:
@@ -108,7 +108,7 @@ def test_a_trigger_comes_back_whole_from_airflows_database() -> None:
     assert path == "sky_orchestrate.airflow_pods.trigger.SkyPodTrigger"
     again = SkyPodTrigger(**arguments)
     assert again.serialize() == (path, arguments)
-    assert (again.sidecar, again.in_cluster) == (True, True)
+    assert (again.in_cluster, again.logging_interval) == (True, 5)
 
 
 TOLD = json.dumps({"error": "job 1 on c ended FAILED with exit code 7", "retryable": True})

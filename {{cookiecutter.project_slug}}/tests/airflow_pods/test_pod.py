@@ -72,7 +72,9 @@ def test_the_image_is_the_projects_for_the_command_and_the_sidecar_alike(monkeyp
     assert images() == {f"{load_settings(root=ROOT).slug}:latest"}
     monkeypatch.setenv("SKY_ORCHESTRATE_IMAGE", "registry.example.com/team/pipeline:abc")
     assert images() == {"registry.example.com/team/pipeline:abc"}
-    assert len(pod_of(a_task()).spec.containers) == 2
+    sidecar = pod_of(a_task()).spec.containers[1]
+    # A node that is drained waits for no container that heeds nothing.
+    assert "TERM" in sidecar.command[-1]
 
 
 def test_a_pod_runs_in_the_projects_namespace_or_where_the_connection_says(monkeypatch: pytest.MonkeyPatch) -> None:
