@@ -67,6 +67,14 @@ class Pods:
         """How many launch and exec requests there have been for clusters with `part` in their name, whatever became of them."""
         return sum(name in ("sky.launch", "sky.exec") for name in self._requests(part))
 
+    def jobs(self, part: str) -> list[int]:
+        """The ids of all jobs that its cluster ever had."""
+        import sky
+
+        (cluster,) = [name for name in self.clusters() if part in name]
+        rows: Any = sky.get(sky.queue(cluster, all_users=True))
+        return sorted(row["job_id"] for row in rows)
+
     def asked_down(self, part: str) -> bool:
         return "sky.down" in self._requests(part)
 

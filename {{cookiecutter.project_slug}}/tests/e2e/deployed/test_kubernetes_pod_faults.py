@@ -100,7 +100,7 @@ def test_more_gpus_than_any_node_has_are_refused_at_once(skypilot: Pods, job: Po
     ran = run({"accelerators": "H100:64"})
     assert ran.returncode == _NOT_RUN, ran.stderr
     assert "no resources available" in last_line(ran)
-    assert "H100:64" in last_line(ran)
+    assert "H100" in last_line(ran)
     skypilot.assert_nothing_left()
 
 
