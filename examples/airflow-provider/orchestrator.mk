@@ -20,9 +20,8 @@ demo: setup  ## run the pipeline for real on a local SkyPilot, and check that no
 run: setup  ## run the pipeline on the infra of .env, in this process and with no server (ARGS='epochs=10')
 	@$(PY) -m airflow_local.run $(ARGS)
 
-# Standalone starts `airflow` by its name
 ui: setup  ## Airflow, whole, with its web page on http://127.0.0.1:8080
-	@$(PY) -m airflow_local.prepare && PATH="$(CURDIR)/.venv/bin:$$PATH" airflow standalone
+	@$(PY) -m airflow_local.ui
 
 deploy: setup  ## migrate the database, make the sweep's pool, and say how to run Airflow
 	@$(PY) -m airflow_local.prepare --tell

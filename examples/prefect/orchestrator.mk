@@ -17,3 +17,5 @@ deploy: setup  ## deploy the pipeline and the reaper as prefect.yaml says
 
 reap: setup  ## take down clusters whose run ended or was lost (ARGS=--dry-run only tells)
 	@$(PY) -m sky_orchestrate reap $(ARGS)
+
+include kubernetes.mk

@@ -1,5 +1,7 @@
 # What is Temporal's own, included by Makefile.
 .PHONY: demo run ui deploy worker reap
+# Most of the tests wait for Temporal's server
+export TEST_PROCESSES_BESIDE_CORES ?= 3
 
 # The first build of Temporal's command takes minutes, and is told of; tests would keep that to themselves.
 test demo e2e: .temporal/.found
@@ -24,3 +26,5 @@ worker: setup  ## work on whatever is started, and keep the reaper's schedule, u
 
 reap: setup  ## take down clusters whose run ended or was lost (ARGS=--dry-run only tells)
 	@$(PY) -m sky_orchestrate reap $(ARGS)
+
+include kubernetes.mk

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import shlex
+from collections.abc import Mapping
 
 SWEEP_POOL, SWEEP_SLOTS = "sky_sweep", 3
 
@@ -45,8 +48,22 @@ def main() -> None:
     prepare()
     if given.tell:
         print("the database is migrated, with the connection skypilot_default and the pool sky_sweep")
-        print("run api-server, scheduler, dag-processor and triggerer, each as: .venv/bin/airflow NAME")
-        print("they share this folder, its .env and the variables at the top of orchestrator.mk")
+        print("run api-server, scheduler, dag-processor and triggerer, each in a shell of its own, as NAME in:")
+        print("\n".join(f"  {line}" for line in commands(os.environ)))
+
+
+def commands(environ: Mapping[str, str]) -> list[str]:
+    """What starts one of Airflow's processes with the settings and keys of this one. What Airflow calls sensitive is named, not shown."""
+    from airflow.configuration import conf
+
+    hidden = {f"AIRFLOW__{section}__{key}".upper() for section, key in conf.sensitive_config_values}
+    lines = [f"cd {shlex.quote(os.getcwd())}"]
+    for name in sorted(name for name in environ if name.startswith("AIRFLOW_")):
+        if name in hidden or name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")):
+            lines.append(f"export {name}=...  # as it is set here")
+        else:
+            lines.append(f"export {name}={shlex.quote(environ[name])}")
+    return [*lines, ".venv/bin/airflow NAME"]
 
 
 if __name__ == "__main__":

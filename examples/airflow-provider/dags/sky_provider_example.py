@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import yaml
@@ -18,6 +19,8 @@ from sky_orchestrate.airflow.operators import (
 )
 
 PROJECT = Path(__file__).resolve().parent.parent
+# Airflow's own default where nothing names it
+HOME = os.environ.get("AIRFLOW_HOME", "~/airflow")
 # One cluster for both tasks: it has what training asks for.
 GPUS = yaml.safe_load((PROJECT / "tasks" / "train.yaml").read_text(encoding="utf-8"))["resources"].get("accelerators")
 ENVS = {"RUN_NAME": "provider-example", "EPOCHS": "5"}
@@ -48,7 +51,7 @@ with DAG(
         task_id="sky_rsync_down_task",
         cluster_name=up.output,
         source="~/its name.txt",
-        target=f"{PROJECT}/.airflow/name of {{{{ run_id }}}}.txt",
+        target=f"{HOME}/name of {{{{ run_id }}}}.txt",
     )
     down = SkyDownOperator(task_id="sky_down_task", cluster="example").as_teardown()
     [launch, train, made, up, fetched] >> down >> EmptyOperator(task_id="nothing_left")

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more process than cores: the tests wait about as much as they compute."""
-    return (os.cpu_count() or 1) + 1
+    """More processes than cores: the tests wait about as much as they compute, those of some flavours longer."""
+    return (os.cpu_count() or 1) + int(os.environ.get("TEST_PROCESSES_BESIDE_CORES", "1"))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

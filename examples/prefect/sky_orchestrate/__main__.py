@@ -1,4 +1,4 @@
-"""`python -m sky_orchestrate run|down|reap|doctor`: one task by hand, with all that a pipeline's step has, and what goes with it."""
+"""`python -m sky_orchestrate run|logs|status|down|reap|doctor`: one task with all that a pipeline's step has, and what goes with it."""
 
 from __future__ import annotations
 
@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(add("run", run, "run one task file, and leave nothing running", _RUN))
     down = add("down", commands.down, "take clusters down, and verify that they are gone")
     down.add_argument("clusters", nargs="+", metavar="NAME", help="a cluster's name")
+    down.add_argument("--run", metavar="ID", help="the names are those that steps of this run gave with --cluster")
+    logs = add("logs", commands.logs, "print the log of the newest job on a cluster")
+    logs.add_argument("cluster", metavar="NAME", help="the cluster's name")
+    logs.add_argument("--run", metavar="ID", help="the name is one that steps of this run gave with --cluster")
+    status = add("status", commands.status, "list this project's clusters")
+    status.add_argument("--run", metavar="ID", help="those of this run alone")
     reap = add("reap", commands.reap, "take down this project's clusters whose run ended or was lost")
     reap.add_argument("--dry-run", action="store_true", help="tell what would be taken down, and do nothing")
     reap.add_argument("--run", metavar="ID", help="the clusters of this run, now, without asking the orchestrator")
@@ -100,6 +106,20 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     where.add_argument("--idle-minutes", type=int, choices=range(1, 1441), metavar="N", help="autodown after so many idle minutes")
     where.add_argument("--keep", action="store_true", help="leave the cluster up, on purpose")
     where.add_argument("--key", metavar="KEY", help="a name for this run: the same key attaches to what it started before")
+    pipeline = run.add_argument_group("as a step of a pipeline")
+    pipeline.add_argument("--run", metavar="ID", help="the orchestrator's run; --key then names the step in it (default: the task's name)")
+    pipeline.add_argument(
+        "--cluster",
+        metavar="NAME",
+        help="a cluster that steps of the run share; it stays up until `down --run`",
+    )
+    pipeline.add_argument(
+        "--label", action="append", default=[], metavar="NAME=VALUE", help="a mark of the orchestrator's own on the cluster"
+    )
+    pipeline.add_argument("--result", type=Path, metavar="FILE", help="where the result goes, whole or not at all, in place of stdout")
+    pipeline.add_argument(
+        "--error", type=Path, metavar="FILE", help="where an error goes, as JSON that says whether another attempt can help"
+    )
 
 
 def _duration(text: str) -> float:

@@ -108,6 +108,16 @@ class SkyNoCapacity(LaunchError):
     """No infra had the resources just now."""
 
 
+class SkyImageUnavailable(LaunchError):
+    """The image of a cluster's pods cannot be pulled: there is none of that name, its registry is away, or it wants credentials."""
+
+
+class SkyForbidden(LaunchError):
+    """Kubernetes does not let SkyPilot's account do what a launch takes; nobody gives it that right by trying again."""
+
+    retryable = False
+
+
 class LaunchRejected(LaunchError):
     """SkyPilot refused the task itself (its resources, name or a policy): the same task is refused again."""
 

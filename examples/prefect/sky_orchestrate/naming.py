@@ -41,6 +41,11 @@ def cluster_name(prefix: str, task: str, key: RunKey) -> str:
     return f"{_slug(prefix, _PREFIX, 'sky')}-{_slug(task, _TASK, 'task')}-{key.digest}"
 
 
+def shared_cluster(prefix: str, cluster: str, *, owner: str, run: str) -> str:
+    """SkyPilot's name of the cluster that the steps of a run call `cluster`."""
+    return cluster_name(prefix, cluster, RunKey(owner, run, f"cluster/{cluster}"))
+
+
 def label(text: str) -> str:
     """`text` as a label value that every cloud and Kubernetes accept: at most 63 of a-z, 0-9, `_`, `-`.
 

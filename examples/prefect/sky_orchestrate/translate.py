@@ -27,6 +27,8 @@ _UNREACHABLE = frozenset(
 _REFUSED = frozenset({"ApiServerAuthenticationError", "PermissionDeniedError", "NoWorkspaceAccessError"})
 _INCOMPATIBLE = frozenset({"APIVersionMismatchError", "APINotSupportedError"})
 _GONE = frozenset({"ClusterDoesNotExist", "ClusterNotUpError", "FetchClusterInfoError", "CachedClusterUnavailable"})
+# Of a question that a machine on its way out leaves unanswered: `sky down` cancels all other requests on its cluster.
+_GOING = frozenset({"CommandError", "RequestCancelled"})
 _REJECTED = frozenset(
     {
         "ResourcesMismatchError",
@@ -40,6 +42,13 @@ _REJECTED = frozenset(
         "ValueError",
     }
 )
+# Kubernetes' own words, wherever SkyPilot puts them.
+_FORBIDDEN = re.compile(
+    r"""User \\*"(?P<user>[^"\\]+)\\*" cannot (?P<verb>[a-z]+) resource \\*"(?P<what>[^"\\]+)\\*" """
+    r"""in API group \\*"[^"\\]*\\*" (?P<where>in the namespace \\*"[^"\\]+\\*"|at the cluster scope)"""
+)
+_NO_IMAGE = re.compile(r"ErrImagePull|ErrImageNeverPull|ImagePullBackOff|InvalidImageName|[Ff]ailed to pull (?:and unpack )?image")
+_IMAGE = re.compile(r"""image:? \\*["'](?P<name>[^"'\\\s]+)\\*["']""")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -59,8 +68,11 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
         )
     if names & _INCOMPATIBLE:
         return errors.EndpointIncompatible(f"{doing}: SkyPilot at {endpoint} and this client do not fit together: {said}")
-    if names & _GONE or (on_cluster and "CommandError" in names):
+    if names & _GONE or (on_cluster and names & _GOING):
         return errors.ClusterGone(f"{doing}: {said}")
+    cause = _refused_by_kubernetes(str(error), doing)
+    if cause is not None:
+        return cause
     if "ResourcesUnavailableError" in names:
         return errors.SkyNoCapacity(f"{doing}: no resources available: {said}")
     if "RequestInterruptedError" in names or re.search(r"Failed to get request .*404", said):
@@ -77,6 +89,24 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
     if names & _REJECTED:
         return errors.LaunchRejected(f"{doing}: {said}")
     return errors.LaunchError(f"{doing}: {type(error).__name__}: {said}")
+
+
+def _refused_by_kubernetes(text: str, doing: str) -> errors.LaunchError | None:
+    """What waiting for capacity does not mend, though SkyPilot calls it a lack of it."""
+    flat = one_line(text, limit=100_000)
+    forbidden = _FORBIDDEN.search(flat)
+    if forbidden is not None:
+        who, verb, what, where = forbidden.group("user", "verb", "what", "where")
+        right = f"{verb} {what} {where}".replace("\\", "")
+        return errors.SkyForbidden(f"{doing}: SkyPilot's account {who} may not {right}; give its role that verb")
+    no_image = _NO_IMAGE.search(flat)
+    if no_image is not None:
+        image = _IMAGE.search(flat)
+        name = f"the image {image['name']}" if image else "the image"
+        said = one_line(flat[no_image.start() :], limit=200)
+        cure = "is its name right, and may the nodes read its registry?"
+        return errors.SkyImageUnavailable(f"{doing}: {name} cannot be pulled; {cure} ({said})")
+    return None
 
 
 @contextmanager

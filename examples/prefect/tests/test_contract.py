@@ -44,7 +44,8 @@ async def test_rule_01_retry_attaches_to_the_running_job(world: World, prefix: s
 
 async def test_rule_01_two_deliveries_at_once_leave_one_surviving_job(world: World, prefix: str) -> None:
     tries = attempt(world, prefix)
-    spec = task("echo begun\nsleep 15\necho ended", infra=world.infra)
+    # Longer than two launches lie apart: once the older job's cluster goes down, nobody can tell what became of it.
+    spec = task("echo begun\nsleep 40\necho ended", infra=world.infra)
     scope = Teardowns()
     first, second = await asyncio.gather(tries.run(spec, teardowns=scope), tries.run(spec, teardowns=scope))
     assert first.job_id == second.job_id

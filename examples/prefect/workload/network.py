@@ -10,7 +10,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neural_network import MLPClassifier
 
 from workload.arrays import Arrays
 from workload.errors import WorkloadError
@@ -24,6 +23,9 @@ Labels = NDArray[np.int64]
 
 class Network:
     def __init__(self, *, learning_rate: float, batch_size: int, seed: int) -> None:
+        # Here, for whoever takes no more than a name from this module need not wait for it.
+        from sklearn.neural_network import MLPClassifier
+
         self._batch_size, self._seed = batch_size, seed
         self._model = MLPClassifier((HIDDEN,), solver="sgd", momentum=0.0, learning_rate_init=learning_rate)
 

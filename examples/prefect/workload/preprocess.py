@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from workload import digits
 from workload.digits import Digits, Split
@@ -15,6 +14,8 @@ _TRAIN, _VALIDATION = 0.7, 0.15
 
 
 def preprocess(settings: Settings) -> None:
+    from sklearn.datasets import load_digits
+
     x, y = load_digits(return_X_y=True)
     data = split_and_normalise(x.astype(np.float32), y.astype(np.int64), seed=settings.seed)
     rows = {name: len(getattr(data, name).y) for name in ("train", "validation", "test")}

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from aiohttp import web
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
@@ -20,6 +19,8 @@ async def health_page(address: str, worker: Worker, client: Client) -> AsyncIter
     if not address:
         yield
         return
+    # Few workers serve the page, and every command imports the worker.
+    from aiohttp import web
 
     async def live(_: web.Request) -> web.Response:
         return web.Response(text="live\n")

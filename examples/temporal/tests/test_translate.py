@@ -63,7 +63,72 @@ def test_a_long_coloured_text_becomes_one_short_line() -> None:
     assert one_line("\x1b[33mone\ntwo\x1b[0m " + "x" * 900, limit=20) == "one two " + "x" * 11 + "…"
 
 
-def test_rule_08_a_question_to_a_machine_that_is_going_away_is_no_failed_launch() -> None:
-    error = raised("CommandError", "Failed to get job status. srun: error: Slurm job 61 has expired")
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(raised("CommandError", "Failed to get job status. srun: error: Slurm job 61 has expired"), id="its machine is gone"),
+        pytest.param(raised("RequestCancelled", "the request is cancelled by another process"), id="it is being taken down"),
+    ],
+)
+def test_rule_08_a_question_to_a_machine_that_is_going_away_is_no_failed_launch(error: Exception) -> None:
     assert type(translate(error, "asking for job 1", ENDPOINT, on_cluster=True)) is errors.ClusterGone
     assert type(translate(error, "launching", ENDPOINT)) is errors.LaunchError
+
+
+_IN = (
+    "Failed to provision all possible launchable resources. Provision failures (tried 1 infra):\n✗ Kubernetes (in-cluster) — 1CPU--1GB\n  "
+)
+_BODY = (
+    r'"message":"pods is forbidden: User \"system:serviceaccount:sky:sky-api-server\" cannot create resource \"pods\" '
+    r'in API group \"\" in the namespace \"sky\""'
+)
+_NODES = (
+    'nodes is forbidden: User "system:serviceaccount:sky:sky-api-server" cannot list resource "nodes" in API group "" at the cluster scope'
+)
+_PULL = (
+    'ErrImagePull: failed to pull and unpack image "registry.invalid/none:1": failed to resolve reference "registry.invalid/none:1": '
+    "dial tcp: lookup registry.invalid: no such host"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "words"),
+    [
+        pytest.param(
+            raised("ResourcesUnavailableError", _IN + "(403)\nReason: Forbidden\nHTTP response body: {" + _BODY + ',"code":403}'),
+            errors.SkyForbidden,
+            'system:serviceaccount:sky:sky-api-server may not create pods in the namespace "sky"; give its role that verb',
+            id="forbidden, as the API answers",
+        ),
+        pytest.param(
+            raised("RuntimeError", _NODES),
+            errors.SkyForbidden,
+            "may not list nodes at the cluster scope",
+            id="forbidden in the whole cluster",
+        ),
+        pytest.param(
+            raised("ResourcesUnavailableError", _IN + _PULL),
+            errors.SkyImageUnavailable,
+            "the image registry.invalid/none:1 cannot be pulled",
+            id="no such image",
+        ),
+        pytest.param(
+            raised("ResourcesUnavailableError", _IN + 'ImagePullBackOff: Back-off pulling image "team/none:1"'),
+            errors.SkyImageUnavailable,
+            "the image team/none:1 cannot be pulled",
+            id="no such image, asked for again",
+        ),
+        pytest.param(
+            raised("ResourcesUnavailableError", _IN + "InvalidImageName: no idea"),
+            errors.SkyImageUnavailable,
+            "the image cannot",
+            id="odd name",
+        ),
+    ],
+)
+def test_what_kubernetes_refuses_is_no_lack_of_capacity(error: Exception, ours: type[errors.SkyOrchestrateError], words: str) -> None:
+    told = translate(error, "launching", ENDPOINT)
+    assert type(told) is ours
+    assert words in str(told)
+    assert "\n" not in str(told)
+    assert told.retryable is (ours is errors.SkyImageUnavailable)

@@ -1,1 +1,1 @@
-"""SkyPilot in Airflow: operators, a hook, a trigger and a link, known to Airflow as a provider. Importing it imports no SkyPilot."""
+"""SkyPilot in Airflow. Importing it imports no SkyPilot."""

@@ -41,7 +41,9 @@ class SkyLaunchOperator(SkyTaskOperator):
         **kwargs: Any,
     ) -> None:
         deprecate_home(sky_home_dir)
-        super().__init__(cluster=cluster if cluster or auto_down else kwargs["task_id"], **kwargs)
+        if cluster is not None and auto_down:
+            raise ValueError(f"{kwargs['task_id']}: cluster is a name for the tasks that follow, and needs auto_down=False")
+        super().__init__(cluster=None if auto_down else cluster or kwargs["task_id"], **kwargs)
         self.sky_task_yaml, self.cloud, self.gpus = sky_task_yaml, cloud, gpus
         self.minimum_cpus, self.minimum_memory = minimum_cpus, minimum_memory
 

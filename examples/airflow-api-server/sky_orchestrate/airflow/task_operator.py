@@ -17,7 +17,7 @@ from sky_orchestrate import naming
 from sky_orchestrate.airflow.attempt import Attempt, StepRequest, Verdict, verdict_of
 from sky_orchestrate.airflow.hook import SkyHook
 from sky_orchestrate.airflow.links import PAGE, SkyClusterLink, cluster_page
-from sky_orchestrate.airflow.runs import AirflowRun
+from sky_orchestrate.airflow.runs import AirflowRun, calls_it_running
 from sky_orchestrate.airflow.trigger import SkyTaskTrigger
 from sky_orchestrate.errors import SkyOrchestrateError
 from sky_orchestrate.settings import Settings
@@ -214,13 +214,7 @@ class _OnThisWorker:
         """Airflow still calls the task running where it is the worker that goes away. Ctrl-C comes without a signal to it."""
         if not self._terminated:
             return True
-        ti = self._ti
-        mapped = ti.map_index is not None and ti.map_index >= 0
-        states = await asyncio.to_thread(
-            ti.get_task_states, ti.dag_id, map_index=ti.map_index if mapped else None, task_ids=[ti.task_id], run_ids=[ti.run_id]
-        )
-        told = states.get(ti.run_id, {})
-        return "running" not in (told.get(ti.task_id), told.get(f"{ti.task_id}_{ti.map_index}"))
+        return not await asyncio.to_thread(calls_it_running, self._ti)
 
 
 def take_down(cluster: str, hook: SkyHook, *, say: Any) -> float:

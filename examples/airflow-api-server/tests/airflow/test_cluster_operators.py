@@ -48,6 +48,11 @@ def test_a_launch_that_is_to_go_down_takes_its_cluster_with_it(sky: Sky, task_fi
     assert sky.server.left == []
 
 
+def test_rule_03_a_name_for_a_cluster_that_nobody_would_take_down_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs auto_down=False"):
+        SkyLaunchOperator(task_id="launch", sky_task_yaml="task.yaml", cluster="shared")
+
+
 def test_sky_home_dir_is_taken_and_told_to_do_nothing() -> None:
     with pytest.warns(AirflowProviderDeprecationWarning, match="sky_home_dir does nothing"):
         SkyLaunchOperator(task_id="launch", sky_task_yaml="task.yaml", sky_home_dir="/opt/airflow/sky_home_dir")

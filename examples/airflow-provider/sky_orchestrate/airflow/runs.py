@@ -7,12 +7,26 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sky_orchestrate import naming
 from sky_orchestrate.naming import RunKey
 
 # A label's value is at most 63 of a-z and 0-9 everywhere, and ids of runs hold colons, plus signs and capitals.
 _LABEL, _LENGTH = "airflow-run", 63
+
+
+def step(task_id: str, map_index: int | None) -> str:
+    """A task within its run, the same at each try."""
+    return f"{task_id}/{-1 if map_index is None else map_index}"
+
+
+def calls_it_running(ti: Any) -> bool:
+    """Whether Airflow still means the task to run: where its worker is told to end all the same, it is the worker that goes away."""
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    states = ti.get_task_states(ti.dag_id, map_index=ti.map_index if mapped else None, task_ids=[ti.task_id], run_ids=[ti.run_id])
+    told = states.get(ti.run_id, {})
+    return "running" in (told.get(ti.task_id), told.get(f"{ti.task_id}_{ti.map_index}"))
 
 
 @dataclass(frozen=True)
@@ -29,11 +43,11 @@ class AirflowRun:
 
     def key(self, owner: str, task_id: str, map_index: int) -> RunKey:
         """What a task's attempts have in common: not the number of the try."""
-        return RunKey(owner, self.name, f"{task_id}/{map_index}")
+        return RunKey(owner, self.name, step(task_id, map_index))
 
     def shared_cluster(self, owner: str, prefix: str, cluster: str) -> str:
         """SkyPilot's name of the cluster that this run's tasks call `cluster`."""
-        return naming.cluster_name(prefix, cluster, RunKey(owner, self.name, f"cluster/{cluster}"))
+        return naming.shared_cluster(prefix, cluster, owner=owner, run=self.name)
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
+from tests.airflow.conftest import HOME
 from tests.conftest import ROOT
 
 DAGS = {"sky_k8s_train_pipeline", "sky_provider_example", "sky_reaper", "sky_sweep"}
@@ -104,6 +105,10 @@ def test_what_stands_after_the_pipelines_teardowns_is_not_skipped_in_a_run_that_
     last = dag(bag, "sky_k8s_train_pipeline").get_task("nothing_left")
     assert last.is_teardown
     assert last.on_failure_fail_dagrun
+
+
+def test_what_the_example_fetches_goes_to_airflows_own_folder(bag: DagBag) -> None:
+    assert dag(bag, "sky_provider_example").get_task("sky_rsync_down_task").target == f"{HOME}/name of {{{{ run_id }}}}.txt"
 
 
 def test_the_pipelines_params_are_typed(bag: DagBag) -> None:

@@ -30,6 +30,8 @@ def test_rule_12_a_success_is_in_xcom_and_its_cluster_is_gone(sky: Sky, deferrab
     ended = run(dag)
     assert ended.state == "success"
     result = ended.xcom("train")
+    assert set(result) == {"cluster_name", "job_id", "status", "outputs", "log_tail", "timings"}
+    assert set(result["timings"]) == {"provisioned", "queued", "ran", "torn_down"}
     assert result["outputs"] == {"accuracy": 0.97}
     assert result["cluster_name"] == own_cluster("train", ended.run_id, dag_id=ended.dag_id)
     assert result["timings"]["torn_down"] is not None

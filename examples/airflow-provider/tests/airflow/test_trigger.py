@@ -167,6 +167,30 @@ async def test_rule_08_a_lost_cluster_is_told_as_one_that_a_retry_can_mend(sky: 
     assert "preempted" in told["error"]
 
 
+async def test_rule_09_lines_are_logged_while_the_job_runs_in_order_and_without_colours(sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    trigger = SkyTaskTrigger(**request("echo one\n  echo two\n  sleep 1000\n  echo three"))
+    monkeypatch.setattr(trigger.log, "info", lambda text, *given: logged.append(text % given))
+    waiting = asyncio.ensure_future(verdict_of(trigger))
+    while "two" not in logged:
+        await asyncio.sleep(0.002)
+    assert not waiting.done()
+    assert [line for line in logged if line in ("one", "two", "three")] == ["one", "two"]
+    assert not any("\x1b" in line for line in logged)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+async def test_rule_09_what_a_restarted_triggerer_shows_again_is_marked(sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
+    await cancelled(SkyTaskTrigger(**request("echo one\n  sleep 20\n  echo two")), sky)
+    logged: list[str] = []
+    trigger = SkyTaskTrigger(**request("echo one\n  sleep 20\n  echo two"))
+    monkeypatch.setattr(trigger.log, "info", lambda text, *given: logged.append(text % given))
+    await verdict_of(trigger)
+    (mark,) = (index for index, line in enumerate(logged) if "its log from the first line" in line)
+    assert [line for line in logged[mark:] if line in ("one", "two")] == ["one", "two"]
+
+
 async def test_rule_11_a_server_that_does_not_answer_is_one_clear_line_and_no_teardown(sky: Sky) -> None:
     sky.server.answers = False
     told = await verdict_of(SkyTaskTrigger(**request()))

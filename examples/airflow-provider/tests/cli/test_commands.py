@@ -87,7 +87,7 @@ def test_a_misused_command_ends_with_2(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["down"], ["reap"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["logs"], ["status"], ["down"], ["reap"], ["doctor"]])
 def test_help_tells_every_exit_code(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([*command, "--help"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.workload.conftest import Outputs
@@ -18,6 +17,8 @@ from workload.train import train
 
 
 def test_the_three_steps_run_on_s3(s3: str, outputs: Outputs) -> None:
+    import boto3
+
     on_s3 = load_settings({"DATA_BUCKET_URL": "s3://digits/folder", "RUN_NAME": "run-1"})
     for run_step in (preprocess, train, evaluate):
         run_step(on_s3)

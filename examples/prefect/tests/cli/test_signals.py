@@ -98,3 +98,18 @@ def test_being_told_to_stop_is_no_cancel(start: Callable[..., Running], number: 
     assert running.end() == 143
     assert "stays for the next attempt" in running.said
     assert "left: []" not in running.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_rule_06_being_told_to_stop_after_ctrl_c_does_not_cut_the_teardown_short(
+    start: Callable[..., Running], number: signal.Signals
+) -> None:
+    running = start(down=1)
+    running.process.send_signal(signal.SIGINT)
+    running.until("cancelling, and taking")
+    for _ in range(2):
+        running.process.send_signal(number)
+        time.sleep(0.2)
+    assert running.end() == 130
+    assert "is gone" in running.said
+    assert "left: []" in running.said

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 
@@ -47,6 +46,8 @@ def outputs(capsys: pytest.CaptureFixture[str]) -> Outputs:
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """The endpoint of an S3 server with the bucket `digits`."""
+    # Each of the tests' processes reads this file, and few of them run these tests.
+    import boto3
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

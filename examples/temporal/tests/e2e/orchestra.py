@@ -213,14 +213,14 @@ class Orchestra:
         port, (ui_port,) = int(self.address.rsplit(":", 1)[1]), free_ports(1)
         _, *arguments = start_dev(self.temporal, self.household.folder / "temporal", port=port, ui_port=ui_port)
         self.server = self.household.start(*arguments, log="temporal", program=self.temporal)
-        until("Temporal answers", self._answers, within=60)
+        until("Temporal answers", self.answers, within=60)
 
     def restart_server(self) -> None:
         assert self.server is not None
         kill_9(self.server)
         self.start_server()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             return self.loop.run_until_complete(self.client.service_client.check_health())
         except (RPCError, RuntimeError):

@@ -32,10 +32,11 @@ _CONFIG = {
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """A namespace: `kubeconfig` is a copy of the caller's current context that names it."""
+    """A namespace: `kubeconfig` is a copy of the caller's current context. `selector` tells SkyPilot's things from others in it."""
 
     kubeconfig: Path
     namespace: str
+    selector: str = "app!=s3"
 
     def kubectl(self, *arguments: str, given: str | None = None, within: float = 120) -> str:
         command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *arguments]
@@ -44,8 +45,8 @@ class Kubernetes:
         return done.stdout
 
     def standing(self) -> list[str]:
-        """The pods and services of SkyPilot, such as pod/NAME."""
-        return [name for name in self.kubectl("get", "pods,services", "--selector", "app!=s3", "--output", "name").split() if name]
+        """The pods, services and secrets of SkyPilot, such as pod/NAME."""
+        return self.kubectl("get", "pods,services,secrets", "--selector", self.selector, "--output", "name").split()
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,19 @@ class Pods:
         """How many launch and exec requests there have been for clusters with `part` in their name, whatever became of them."""
         return sum(name in ("sky.launch", "sky.exec") for name in self._requests(part))
 
+    def jobs(self, part: str) -> list[int]:
+        """The ids of all jobs that its cluster ever had."""
+        import sky
+
+        (cluster,) = [name for name in self.clusters() if part in name]
+        rows: Any = sky.get(sky.queue(cluster, all_users=True))
+        return sorted(row["job_id"] for row in rows)
+
     def asked_down(self, part: str) -> bool:
         return "sky.down" in self._requests(part)
 
     def assert_nothing_left(self) -> None:
-        until("no pod and no service is left", lambda: not self.kubernetes.standing(), within=90, every=2)
+        until("no pod, no service and no secret is left", lambda: not self.kubernetes.standing(), within=90, every=2)
         assert self.clusters(refresh=True) == []
 
     def _requests(self, part: str) -> list[str]:

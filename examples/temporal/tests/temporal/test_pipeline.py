@@ -31,7 +31,7 @@ async def test_the_steps_run_in_order_and_evaluation_on_the_training_cluster(sit
 
 
 async def test_rule_13_training_starts_while_the_first_cluster_goes_down(site: Site) -> None:
-    site.sky.speed = Speed(down=0.5)
+    site.sky.speed = Speed(down=1.5)
     async with site.working():
         handle = await site.start_pipeline()
         await until(lambda: any("-train-" in name for name in site.sky.submissions))

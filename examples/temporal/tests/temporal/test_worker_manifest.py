@@ -13,14 +13,15 @@ from sky_orchestrate.settings import Settings
 from temporal.worker_settings import WorkerSettings, worker_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-POD: dict[str, Any] = yaml.safe_load((ROOT / "manifests" / "worker.yaml").read_text())["spec"]["template"]["spec"]
+DEPLOYMENT: dict[str, Any] = next(yaml.safe_load_all((ROOT / "manifests" / "orchestrator" / "worker.yaml").read_text()))
+POD: dict[str, Any] = DEPLOYMENT["spec"]["template"]["spec"]
 WORKER: dict[str, Any] = POD["containers"][0]
 
 
 @pytest.fixture
 def settings() -> WorkerSettings:
     """As the worker reads its ConfigMap, as it is shipped."""
-    shipped = dotenv.read(ROOT / "manifests" / "worker.env.example")
+    shipped = dotenv.read(ROOT / "manifests" / "orchestrator" / "worker.env.example")
     return worker_settings(Settings(root=ROOT, slug="proj", owner="proj", variables=shipped))
 
 

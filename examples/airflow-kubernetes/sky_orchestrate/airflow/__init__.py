@@ -1,0 +1,1 @@
+"""SkyPilot in Airflow. Importing it imports no SkyPilot."""

@@ -1,0 +1,56 @@
+"""Pods of ours that die: the worker's and the API server's. The cluster stays, and the next attempt attaches to its one job."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.deployed.deployment import Deployed
+from tests.e2e.orchestra import Orchestra
+from tests.e2e.pods import PodJob, Pods
+from tests.e2e.processes import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kubernetes, pytest.mark.deadline(900)]
+
+
+def test_rule_01_the_workers_pod_killed_mid_launch_and_the_next_one_makes_one_job(
+    skypilot: Pods, orchestra: Orchestra, job: PodJob
+) -> None:
+    run = orchestra.step(job.yaml("true"))
+    until("the cluster's pod is being made", lambda: job.pods, within=200)
+    orchestra.kill_worker()
+    orchestra.next_attempt(run)
+    assert run.verdict(within=500) == "Completed"
+    assert skypilot.submissions(job.name) == 1
+    skypilot.assert_nothing_left()
+
+
+def test_rule_05_the_workers_pod_killed_mid_run_and_the_next_one_attaches(skypilot: Pods, orchestra: Orchestra, job: PodJob) -> None:
+    run = orchestra.step(job.yaml(job.wait))
+    until("the job has begun", lambda: run.says("waiting"), within=400)
+    (pod,) = job.pods
+    orchestra.kill_worker()
+    assert job.pods == [pod]
+    orchestra.next_attempt(run)
+    until("the next worker has attached", lambda: run.says("attached to job 1"), within=200)
+    job.end()
+    assert run.verdict(within=200) == "Completed"
+    assert skypilot.submissions(job.name) == 1
+    skypilot.assert_nothing_left()
+
+
+def test_rule_09_the_api_servers_pod_killed_mid_run_and_the_next_one_knows_the_job(
+    deployed: Deployed, skypilot: Pods, orchestra: Orchestra, job: PodJob
+) -> None:
+    run = orchestra.step(job.yaml(job.wait))
+    until("the job has begun", lambda: run.says("waiting"), within=400)
+    (pod,) = job.pods
+    deployed.kill(deployed.skypilot, "sky-api-server")
+    deployed.until_ready(deployed.skypilot, "sky-api-server")
+    assert job.pods == [pod]
+    heard = len(run.logs)
+    until("the job is heard of again", lambda: len(run.logs) > heard + 5, within=200)
+    # The server's list of requests went with it, so the cluster's own queue says how many jobs there were.
+    assert skypilot.jobs(job.name) == [1]
+    job.end()
+    assert run.verdict(within=400) == "Completed"
+    skypilot.assert_nothing_left()
