@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. Everything that is made lies in .venv/ and .build/ of this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup bakes alone demo test e2e e2e-smoke e2e-kubernetes bench examples accelerators lint lock clean
+.PHONY: help setup bakes alone demo test e2e e2e-smoke e2e-kubernetes e2e-kubernetes-smoke bench examples accelerators lint lock clean
 SHELL := /bin/bash
 PROJECT := {{cookiecutter.project_slug}}
 UV := ./$(PROJECT)/local/uv.sh
@@ -8,6 +8,7 @@ PY := .venv/bin/python
 FLAVOURS := $(or $(FLAVOUR),prefect temporal airflow airflow-kubernetes)
 # Those whose pipeline a local SkyPilot alone can run; the others want a Kubernetes too
 ON_THIS_MACHINE := $(filter-out airflow-kubernetes,$(FLAVOURS))
+IN_PODS := $(filter-out airflow,$(FLAVOURS))
 DEFAULT := prefect
 DEMO := .build/$(or $(FLAVOUR),$(DEFAULT))/sky-train-pipeline
 # $(call each,TARGET ...): in every flavour's bake; each_alone: where two local SkyPilots at once would be more than a small machine likes
@@ -51,10 +52,13 @@ e2e: bakes  ## every flavour on the local SkyPilot, faults included, and the exa
 	@$(PY) -m pytest -q -m e2e
 
 e2e-smoke: bakes  ## the pipeline, a failing job, a kill -9 and a cancel, per flavour
-	@$(call each_alone,e2e ARGS='-m smoke $(ARGS)')
+	@$(call each_alone,e2e ARGS='-m "smoke and not kubernetes" $(ARGS)')
 
-e2e-kubernetes: bakes  ## the default project on the Kubernetes that kubeconfig names
-	@$(MAKE) --no-print-directory -C $(DEMO) e2e ARGS='-m kubernetes $(ARGS)'
+e2e-kubernetes: bakes  ## every flavour that has manifests, on the Kubernetes that kubeconfig names
+	@for flavour in $(IN_PODS); do $(in_bake) e2e ARGS='-m kubernetes $(ARGS)' || exit 1; done
+
+e2e-kubernetes-smoke: bakes  ## the pipeline and a failing job in pods there, per flavour
+	@for flavour in $(IN_PODS); do $(in_bake) e2e ARGS='-m "smoke and kubernetes" $(ARGS)' || exit 1; done
 
 bench: bakes alone  ## ratios against the bare sky command line and the guide's own code (FLAVOUR=temporal: that one's)
 	@$(PY) bench/run.py $(DEMO) $(ARGS)
