@@ -103,6 +103,7 @@ KEPT = {
         "dags/sky_k8s_train_pipeline.py": "dags/sky_train_pipeline.py",
         "airflow_local/prepare_pods.py": "airflow_local/prepare.py",
         **_as_they_are("sky_orchestrate/airflow_pods", "tests/airflow_pods"),
+        **_as_they_are("docs", "docs/airflow-kubernetes-graph.png", "docs/airflow-kubernetes-grid.png"),
         **_as_they_are("tests/e2e/airflow_pods_pipeline_dag.py", "tests/e2e/airflow_pods_probe_dag.py"),
         **_as_they_are("tests/e2e/test_kubernetes_airflow.py"),
     },

@@ -60,6 +60,8 @@ def variables(address: str) -> Mapping[str, str]:
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "SKY_ORCHESTRATE_REAPER_GRACE": "0",
+        # The example's one cluster keeps its data to itself.
+        "DATA_BUCKET_URL": "file:///tmp/bucket",
     }
 
 
