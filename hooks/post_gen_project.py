@@ -22,9 +22,18 @@ def _manifests(orchestrator: str) -> dict[str, str]:
     return {**shared, **out_of_it, own: "manifests/orchestrator"}
 
 
-def _worker_in_pods(orchestrator: str) -> dict[str, str]:
-    """Of those whose worker is a deployment: the tests of it on a real cluster."""
-    return {f"tests/e2e/worker_pods_{orchestrator}.py": "tests/e2e/worker_pods.py", **_as_they_are("tests/e2e/deployed")}
+def _deployed(orchestrator: str) -> dict[str, str]:
+    """Of those that run on Kubernetes: the tests of what the manifests make on a real cluster."""
+    of_all = _in(
+        "tests/e2e/deployed", "__init__.py", "conftest.py", "deployment.py", "test_kubernetes_pipeline.py", "test_kubernetes_rights.py"
+    )
+    own = f"tests/e2e/worker_pods_{orchestrator.replace('-', '_')}.py"
+    return {own: "tests/e2e/worker_pods.py", **_as_they_are("tests/e2e/deployed"), **of_all}
+
+
+def _worker_in_pods() -> dict[str, str]:
+    """Of those whose worker is a deployment."""
+    return _in("tests/e2e/deployed", "test_kubernetes_pod_faults.py", "test_kubernetes_worker_faults.py")
 
 
 def _with_a_worker() -> dict[str, str]:
@@ -57,7 +66,8 @@ KEPT = {
         **_one_of_each("prefect"),
         **_with_a_worker(),
         **_manifests("prefect"),
-        **_worker_in_pods("prefect"),
+        **_deployed("prefect"),
+        **_worker_in_pods(),
         **_as_they_are("flows", "prefect.yaml", "tests/flows"),
         **_as_they_are("tests/e2e/prefect_probe_flows.py", "tests/e2e/test_prefect_fan_out.py", "tests/e2e/test_prefect_faults.py"),
     },
@@ -65,7 +75,8 @@ KEPT = {
         **_one_of_each("temporal"),
         **_with_a_worker(),
         **_manifests("temporal"),
-        **_worker_in_pods("temporal"),
+        **_deployed("temporal"),
+        **_worker_in_pods(),
         **_as_they_are("temporal", "run_worker.py", "run_workflow.py", "docs", "docs/temporal.png"),
         **_as_they_are("tests/temporal", "tests/e2e/test_temporal_faults.py"),
     },
@@ -85,11 +96,14 @@ KEPT = {
     "airflow-kubernetes": {
         **_one_of_each("airflow-kubernetes"),
         **_manifests("airflow-kubernetes"),
+        **_deployed("airflow-kubernetes"),
+        **_in("tests/e2e/deployed", "test_kubernetes_airflow_pods.py"),
         **_of_airflow(),
         **_in("dags", "sky_k8s_costs.py", "sky_k8s_example.py", "sky_k8s_example_xcoms.py"),
         "dags/sky_k8s_train_pipeline.py": "dags/sky_train_pipeline.py",
         "airflow_local/prepare_pods.py": "airflow_local/prepare.py",
         **_as_they_are("sky_orchestrate/airflow_pods", "tests/airflow_pods"),
+        **_as_they_are("docs", "docs/airflow-kubernetes-graph.png", "docs/airflow-kubernetes-grid.png"),
         **_as_they_are("tests/e2e/airflow_pods_pipeline_dag.py", "tests/e2e/airflow_pods_probe_dag.py"),
         **_as_they_are("tests/e2e/test_kubernetes_airflow.py"),
     },
