@@ -49,9 +49,8 @@ class Deployed:
         return here
 
     def kill(self, where: Kubernetes, name: str) -> None:
-        """As power loss does: the pod gets no time to say a word. Its deployment makes another one."""
-        pod = self.pod_of(where, name)
-        where.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+        """With one second's notice, and waited for: a forced deletion may leave its processes their usual grace. Another one is made."""
+        where.kubectl("delete", "pod", self.pod_of(where, name), "--grace-period=1", "--wait")
 
     def may(self, home: Kubernetes, account: str, verb: str, resource: str, namespace: str) -> bool:
         """Whether the service account of the namespace `home` may do it in that namespace: skypilot, workers or one by its name."""
