@@ -106,7 +106,7 @@ def no_such_log(_: object) -> None:
     [
         pytest.param(lambda out: out.write("Insufficient nvidia.com/gpu\n"), id="its log says nothing else"),
         pytest.param(no_such_log, id="there is no log"),
-        pytest.param(lambda _: time.sleep(2), id="the log does not come"),
+        pytest.param(lambda _: time.sleep(6), id="the log does not come"),
     ],
 )
 async def test_rule_07_any_other_lack_of_resources_stays_one(tell: Callable[[Any], object], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,4 +115,4 @@ async def test_rule_07_any_other_lack_of_resources_stays_one(tell: Callable[[Any
     began = time.monotonic()
     with pytest.raises(errors.SkyNoCapacity, match="launching c: no resources available"):
         await client.submitted_job("request", "c")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5
