@@ -12,22 +12,25 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from sky_orchestrate import errors
 from sky_orchestrate.cluster import Cluster, Job, JobStatus, Request, Server
 from sky_orchestrate.launch_config import launch_config
 from sky_orchestrate.log_stream import follow as follow_stream
+from sky_orchestrate.patience import within
 from sky_orchestrate.settings import Settings
 from sky_orchestrate.task import TaskSpec
-from sky_orchestrate.translate import translate, translated
+from sky_orchestrate.translate import refused_by_kubernetes, translate, translated
 
 T = TypeVar("T")
 
 # sky.launch, sky.exec and sky.down are what the server calls the requests that change a cluster.
 _KINDS = {"sky.launch": "launch", "sky.exec": "exec", "sky.down": "down"}
 _REQUEST_FIELDS = ["request_id", "name", "status", "cluster_name"]
+# A launch's log ends with what stopped it, below the stack that led there; and how many seconds it is waited for.
+_PROVISION_LINES, _PROVISION_LOG_WAIT = 40, 20.0
 _ENDPOINT_VARIABLE = "SKYPILOT_API_SERVER_ENDPOINT"
 _TOKEN_VARIABLE = "SKYPILOT_SERVICE_ACCOUNT_TOKEN"  # noqa: S105  # its name, not its value
 
@@ -107,12 +110,20 @@ class Client:
         sky_task = await self._task(task, job_name, {})
         return await self._submit(f"running on {cluster_name}", lambda: sdk.exec(sky_task, cluster_name=cluster_name))
 
-    async def submitted_job(self, request_id: str) -> int:
-        with translated("launching", self.endpoint):
-            job_id, _handle = await self._get(request_id)
-            if job_id is None:
-                raise errors.LaunchRejected("SkyPilot submitted no job: the task has no `run`")
-            return int(job_id)
+    async def submitted_job(self, request_id: str, cluster_name: str) -> int:
+        doing = f"launching {cluster_name}"
+        try:
+            with translated(doing, self.endpoint):
+                job_id, _handle = await self._get(request_id)
+        except errors.SkyNoCapacity as error:
+            # SkyPilot calls it that too where Kubernetes forbids a launch, and tells so in the launch's log alone.
+            cause = refused_by_kubernetes(await self._provision_log(cluster_name), doing)
+            if cause is None:
+                raise
+            raise cause from error
+        if job_id is None:
+            raise errors.LaunchRejected("SkyPilot submitted no job: the task has no `run`")
+        return int(job_id)
 
     async def active_requests(self, cluster_name: str) -> Sequence[Request]:
         with translated(f"listing requests on {cluster_name}", self.endpoint):
@@ -230,6 +241,16 @@ class Client:
         mode = modes.FORCE if refresh else modes.NONE
         rows = await self._ask("reading cluster status", lambda: sdk.status(names, refresh=mode, all_users=True))
         return [_cluster(row) for row in rows]
+
+    async def _provision_log(self, cluster_name: str) -> str:
+        """The last lines of its latest launch's log; none where the server has no such log, or does not answer."""
+        lines: list[str] = []
+        with suppress(errors.SkyOrchestrateError), translated(f"reading why {cluster_name} did not come up", self.endpoint):
+            sdk = await self._module("sky.client.sdk")
+            tail = {"follow": False, "tail": _PROVISION_LINES}
+            async with within(_PROVISION_LOG_WAIT):
+                await follow_stream(lambda out: sdk.tail_provision_logs(cluster_name, **tail, output_stream=out), lines.append)
+        return "\n".join(lines)
 
     async def _task(self, task: TaskSpec, job_name: str, labels: Mapping[str, str]) -> Any:
         with translated(f"{task.source}", self.endpoint):

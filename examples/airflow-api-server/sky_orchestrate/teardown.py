@@ -90,6 +90,11 @@ class Teardowns:
     def start(self, teardown: Coroutine[Any, Any, Any]) -> None:
         self._running.append(asyncio.ensure_future(teardown))
 
+    @property
+    def pending(self) -> int:
+        """How many clusters are still on their way down."""
+        return sum(not teardown.done() for teardown in self._running)
+
     async def finish(self) -> None:
         failed = [str(error) for error in await finish(self._gather()) if isinstance(error, Exception)]
         if failed:

@@ -79,8 +79,9 @@ _IN = (
     "Failed to provision all possible launchable resources. Provision failures (tried 1 infra):\n✗ Kubernetes (in-cluster) — 1CPU--1GB\n  "
 )
 _BODY = (
-    r'"message":"pods is forbidden: User \"system:serviceaccount:sky:sky-api-server\" cannot create resource \"pods\" '
-    r'in API group \"\" in the namespace \"sky\""'
+    r'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"pods is forbidden: User '
+    r'\"system:serviceaccount:sky:sky-api-server\" cannot create resource \"pods\" in API group \"\" in the namespace \"sky\"",'
+    r'"reason":"Forbidden","details":{"kind":"pods"},"code":403}'
 )
 _NODES = (
     'nodes is forbidden: User "system:serviceaccount:sky:sky-api-server" cannot list resource "nodes" in API group "" at the cluster scope'
@@ -95,7 +96,7 @@ _PULL = (
     ("error", "ours", "words"),
     [
         pytest.param(
-            raised("ResourcesUnavailableError", _IN + "(403)\nReason: Forbidden\nHTTP response body: {" + _BODY + ',"code":403}'),
+            raised("ApiException", "(403)\nReason: Forbidden\nHTTP response body: " + _BODY + "\n\n"),
             errors.SkyForbidden,
             'system:serviceaccount:sky:sky-api-server may not create pods in the namespace "sky"; give its role that verb',
             id="forbidden, as the API answers",

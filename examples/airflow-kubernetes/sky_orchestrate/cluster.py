@@ -108,8 +108,8 @@ class SkyClient(Protocol):
         """Send the task to a cluster that is up, without setup and file mounts; returns the request's id."""
         ...
 
-    async def submitted_job(self, request_id: str) -> int:
-        """Wait for a launch or exec, and return the job's id. Raises LaunchError kinds and RequestLost."""
+    async def submitted_job(self, request_id: str, cluster_name: str) -> int:
+        """Wait for a launch or exec on that cluster, and return the job's id. Raises LaunchError kinds and RequestLost."""
         ...
 
     async def active_requests(self, cluster_name: str) -> Sequence[Request]:

@@ -184,7 +184,7 @@ class FakeSky:
         job.work = asyncio.ensure_future(job.play(busy, self._server.speed.second))
         return job.id
 
-    async def submitted_job(self, request_id: str) -> int:
+    async def submitted_job(self, request_id: str, cluster_name: str) -> int:
         self._reach()
         request = self._server.requests.get(request_id)
         if request is None:

@@ -135,7 +135,7 @@ class Submission:
         # Shielded: a launch cannot be unsent, and a teardown has to know that one is on its way.
         self.sending = asyncio.ensure_future(self._send(cluster, jobs))
         request = await asyncio.shield(self.sending)
-        return await self._outlast(request, lambda: self._client.submitted_job(request))
+        return await self._outlast(request, lambda: self._client.submitted_job(request, self._place.cluster))
 
     async def _within(self, limit: float | None, work: Coroutine[Any, Any, T]) -> T:
         try:

@@ -70,7 +70,7 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
         return errors.EndpointIncompatible(f"{doing}: SkyPilot at {endpoint} and this client do not fit together: {said}")
     if names & _GONE or (on_cluster and names & _GOING):
         return errors.ClusterGone(f"{doing}: {said}")
-    cause = _refused_by_kubernetes(str(error), doing)
+    cause = refused_by_kubernetes(str(error), doing)
     if cause is not None:
         return cause
     if "ResourcesUnavailableError" in names:
@@ -91,7 +91,7 @@ def translate(error: BaseException, doing: str, endpoint: str, *, on_cluster: bo
     return errors.LaunchError(f"{doing}: {type(error).__name__}: {said}")
 
 
-def _refused_by_kubernetes(text: str, doing: str) -> errors.LaunchError | None:
+def refused_by_kubernetes(text: str, doing: str) -> errors.LaunchError | None:
     """What waiting for capacity does not mend, though SkyPilot calls it a lack of it."""
     flat = one_line(text, limit=100_000)
     forbidden = _FORBIDDEN.search(flat)

@@ -72,10 +72,11 @@ class Airflow:
         shutil.copyfile(_HERE / source, self.dags / f"{name}.py")
         return name
 
-    def trigger(self, dag_id: str) -> Run:
+    def trigger(self, dag_id: str, **conf: str) -> Run:
         """A run of it, once Airflow has found it."""
         until(f"{dag_id} is known: {self.api.get('/importErrors')['import_errors']}", lambda: self.api.get(f"/dags/{dag_id}"), within=60)
-        told = self.api.post(f"/dags/{dag_id}/dagRuns", {"dag_run_id": f"e2e-{uuid.uuid4().hex[:8]}", "logical_date": None})
+        asked = {"dag_run_id": f"e2e-{uuid.uuid4().hex[:8]}", "logical_date": None, "conf": conf}
+        told = self.api.post(f"/dags/{dag_id}/dagRuns", asked)
         self.runs.append(Run(self.api, dag_id, told["dag_run_id"]))
         return self.runs[-1]
 

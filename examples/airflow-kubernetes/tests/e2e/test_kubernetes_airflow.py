@@ -131,6 +131,7 @@ def test_the_guides_example_launches_reads_the_log_lists_and_takes_down(skypilot
     assert_nothing_left(skypilot, tasks)
 
 
+@pytest.mark.smoke
 def test_the_pipeline_runs_in_pods(skypilot: Pods, tasks: Kubernetes, orchestra: Orchestra, s3: S3) -> None:
     secrets = {"AWS_ACCESS_KEY_ID": "s3/id", "AWS_SECRET_ACCESS_KEY": "s3/key"}
     run = orchestra.pipeline(envs={"DATA_BUCKET_URL": "s3://data", "AWS_ENDPOINT_URL": s3.endpoint}, secrets=secrets)
@@ -196,6 +197,7 @@ def test_rule_06_a_task_marked_failed_takes_its_cluster_down(
     assert_nothing_left(skypilot, tasks)
 
 
+@pytest.mark.smoke
 def test_rule_02_a_failing_job_is_a_failed_task_that_says_so(
     skypilot: Pods, tasks: Kubernetes, job: PodJob, start: Callable[..., Run]
 ) -> None:

@@ -50,6 +50,7 @@ def s3(kubernetes: Kubernetes) -> Iterator[S3]:
         yield s3
 
 
+@pytest.mark.smoke
 def test_the_pipeline_runs_in_pods(skypilot: Pods, orchestra: Orchestra, s3: S3) -> None:
     for block in ("e2e-key-id", "e2e-key"):
         orchestra.keep_secret(block, f"{block}-value")
@@ -77,6 +78,7 @@ def start(orchestra: Orchestra, job: PodJob, *, run: str = "true", environ: dict
     return orchestra.step(job.yaml(run), environ=environ)
 
 
+@pytest.mark.smoke
 def test_a_failing_job_is_a_failed_run_and_leaves_no_pod(skypilot: Pods, orchestra: Orchestra, job: PodJob) -> None:
     run = start(orchestra, job, run="echo no such luck; exit 7")
     assert run.verdict(within=400) == "Failed"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SERVER, PORT, WORKER = "prefect-server", 4200, "prefect-worker"
 # Flows of the tests, which the image has not.
 PROBES = ("tests/e2e/prefect_probe_flows.py",)
+IN_IMAGE: Mapping[str, str] = {}
 _RESULT = """\
 import json, sys
 from prefect.client.orchestration import get_client

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SERVER, PORT, WORKER = "temporal-server", 7233, "temporal-worker"
 # The image has all workflows there are.
 PROBES: tuple[str, ...] = ()
+IN_IMAGE: Mapping[str, str] = {}
 
 
 def variables(address: str) -> Mapping[str, str]:

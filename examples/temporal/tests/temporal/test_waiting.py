@@ -104,7 +104,7 @@ async def test_rule_07_the_run_limit_counts_from_the_jobs_start_over_attempts(be
 async def test_rule_07_a_job_that_waits_longer_than_its_limit_is_told(bench: Bench) -> None:
     first = await bench.launched(SLOW)
     request = await bench.sky.client().exec(task(), NAME, job_name="proj-eval-1")
-    waiting = replace(first, job_id=await bench.sky.client().submitted_job(request), job_name="proj-eval-1")
+    waiting = replace(first, job_id=await bench.sky.client().submitted_job(request, NAME), job_name="proj-eval-1")
     error = await error_of(Attempt().begin(bench.activities.run_sky_wait, SkyWaitCommand(waiting, queued_timeout=0.05)))
     assert (error.type, error.non_retryable) == ("SkyQueuedTimeout", False)
     await bench.down()

@@ -1,15 +1,28 @@
-"""Pods of ours that die: the worker's and the API server's. The cluster stays, and the next attempt attaches to its one job."""
+"""Pods of ours: they hold no token. One that dies, the worker's or the API server's, leaves the cluster, and the next attempt attaches to
+its one job.
+"""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from tests.e2e import worker_pods
 from tests.e2e.deployed.deployment import Deployed
 from tests.e2e.orchestra import Orchestra
 from tests.e2e.pods import PodJob, Pods
 from tests.e2e.processes import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kubernetes, pytest.mark.deadline(900)]
+
+
+@pytest.mark.parametrize("name", [worker_pods.WORKER, worker_pods.SERVER])
+def test_the_orchestrators_pods_hold_no_token(deployed: Deployed, name: str) -> None:
+    pod = json.loads(deployed.workers.kubectl("get", "pod", deployed.pod_of(deployed.workers, name), "--output", "json"))
+    mounts = [mount["mountPath"] for container in pod["spec"]["containers"] for mount in container["volumeMounts"]]
+    assert mounts
+    assert [path for path in mounts if "serviceaccount" in path] == []
 
 
 def test_rule_01_the_workers_pod_killed_mid_launch_and_the_next_one_makes_one_job(

@@ -13,9 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from tests.e2e.pods import Kubernetes
 from tests.e2e.processes import PATIENCE
 
 _NOT_STAGED = (".venv", ".local", ".build", ".git", "*.env", "__pycache__")
+# The label of what stands outside of the namespaces.
+_OURS = "sky-e2e"
 _CATALOG = "/home/sky/.sky/catalogs/v8/kubernetes"
 
 
@@ -47,9 +49,17 @@ class Deployed:
         return here
 
     def kill(self, where: Kubernetes, name: str) -> None:
-        """As power loss does: the pod gets no time to say a word. Its deployment makes another one."""
-        pod = self.pod_of(where, name)
-        where.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+        """With one second's notice, and waited for: a forced deletion may leave its processes their usual grace. Another one is made."""
+        where.kubectl("delete", "pod", self.pod_of(where, name), "--grace-period=1", "--wait")
+
+    def may(self, home: Kubernetes, account: str, verb: str, resource: str, namespace: str) -> bool:
+        """Whether the service account of the namespace `home` may do it in that namespace: skypilot, workers or one by its name."""
+        where = {"skypilot": self.skypilot.namespace, "workers": self.workers.namespace}.get(namespace, namespace)
+        who = f"--as=system:serviceaccount:{home.namespace}:{account}"
+        asked = ["kubectl", "--kubeconfig", str(home.kubeconfig), "auth", "can-i", verb, resource, "--namespace", where, who]
+        answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60).stdout.split()
+        assert answer[-1:] in (["yes"], ["no"])
+        return answer[-1] == "yes"
 
     def until_ready(self, where: Kubernetes, name: str) -> None:
         where.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={300 * PATIENCE:.0f}s", within=310)
@@ -65,7 +75,6 @@ def deployed(folder: Path, root: Path) -> Iterator[Deployed]:
     assert not {f"namespace/{name}" for name in project.namespaces} & set(there), f"the cluster has {project.namespaces}: delete them"
     try:
         _make(project, workers.kubeconfig, "rights")
-        _give_a_volume(skypilot)
         _fill_in(project, workers, skypilot)
         _make(project, _editor(workers, skypilot, folder), "deploy", "--overlay", "e2e", "--load", os.environ.get("SKY_E2E_LOAD", ""))
         yield Deployed(project, workers, skypilot)
@@ -73,7 +82,8 @@ def deployed(folder: Path, root: Path) -> Iterator[Deployed]:
         for namespace in (skypilot, workers):
             namespace.kubectl("delete", "namespace", namespace.namespace, "--ignore-not-found", "--wait", "--timeout=180s", within=190)
         roles = f"clusterrole/{project.slug}-sky-api-server", f"clusterrolebinding/{project.slug}-sky-api-server"
-        workers.kubectl("delete", *roles, f"persistentvolume/{skypilot.namespace}", "--ignore-not-found")
+        workers.kubectl("delete", *roles, "--ignore-not-found")
+        workers.kubectl("delete", "persistentvolumes", "--selector", f"{_OURS}={project.slug}")
 
 
 @contextmanager
@@ -98,6 +108,8 @@ def forwarded(where: Kubernetes, service: str, port: int) -> Iterator[int]:
 
 def _staged(folder: Path, root: Path) -> Project:
     shutil.copytree(root, folder / "project", symlinks=True, ignore=shutil.ignore_patterns(*_NOT_STAGED))
+    for path, text in worker_pods.IN_IMAGE.items():
+        (folder / "project" / path).write_text(text)
     name = yaml.safe_load((root / "manifests" / "base" / "namespace" / "namespace.yaml").read_text())["metadata"]["name"]
     return Project(folder / "project", name)
 
@@ -130,22 +142,39 @@ def _editor(workers: Kubernetes, skypilot: Kubernetes, folder: Path) -> Path:
     return own
 
 
-def _give_a_volume(skypilot: Kubernetes) -> None:
-    """Where the cluster makes none by itself, a folder of the node."""
-    classes = json.loads(skypilot.kubectl("get", "storageclasses", "--output", "json"))["items"]
+def _give_volumes(where: Kubernetes, claims: Sequence[str], project: Project) -> None:
+    """Where the cluster makes none by itself, folders of the node that are the image's user's."""
+    classes = json.loads(where.kubectl("get", "storageclasses", "--output", "json"))["items"]
     if any(one["metadata"].get("annotations", {}).get("storageclass.kubernetes.io/is-default-class") == "true" for one in classes):
         return
-    name = skypilot.namespace
-    spec = {
-        "capacity": {"storage": "10Gi"},
-        "accessModes": ["ReadWriteOnce"],
+    for claim in claims:
+        name = f"{where.namespace}-{claim}"
         # The controller deletes folders below /tmp.
-        "persistentVolumeReclaimPolicy": "Delete",
-        "claimRef": {"namespace": name, "name": "sky-api-server"},
-        "hostPath": {"path": f"/tmp/{name}", "type": "DirectoryOrCreate"},
-    }
-    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
-    skypilot.kubectl("apply", "--filename", "-", given=json.dumps(volume))
+        folder = {"path": f"/tmp/{name}", "type": "DirectoryOrCreate"}
+        spec = {
+            "capacity": {"storage": "10Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Delete",
+            "claimRef": {"namespace": where.namespace, "name": claim},
+            "hostPath": folder,
+        }
+        volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name, "labels": {_OURS: project.slug}}, "spec": spec}
+        container = {
+            "name": "chown",
+            "image": "python:3.11-slim",
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["chown", "10001:10001", "/volume"],
+            "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
+        }
+        # Root, and a folder of the node: neither namespace admits such a pod.
+        own_it = {"restartPolicy": "Never", "containers": [container], "volumes": [{"name": "volume", "hostPath": folder}]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": own_it}
+        here = replace(where, namespace="default")
+        here.kubectl("apply", "--filename", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": [volume, pod]}))
+        try:
+            here.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s", within=130)
+        finally:
+            here.kubectl("delete", f"pod/{name}", "--grace-period=0", "--force")
 
 
 def _fill_in(project: Project, workers: Kubernetes, skypilot: Kubernetes) -> None:
@@ -153,10 +182,12 @@ def _fill_in(project: Project, workers: Kubernetes, skypilot: Kubernetes) -> Non
     own = project.manifests / "orchestrator"
     for name in ("worker.env", "secrets.env"):
         shutil.copy(own / f"{name}.example", own / name)
-    services = [one for one in rendered(project.manifests / "overlays" / "kind") if one["kind"] == "Service"]
+    manifests = rendered(project.manifests / "overlays" / "kind")
     for where in (workers, skypilot):
-        own_services = [one for one in services if one["metadata"]["namespace"] == where.namespace]
-        where.kubectl("apply", "--filename", "-", given=yaml.safe_dump_all(own_services))
+        own_ones = [one for one in manifests if one["metadata"].get("namespace") == where.namespace]
+        where.kubectl("apply", "--filename", "-", given=yaml.safe_dump_all([one for one in own_ones if one["kind"] == "Service"]))
+        claims = [one["metadata"]["name"] for one in own_ones if one["kind"] == "PersistentVolumeClaim"]
+        _give_volumes(where, claims, project)
     address = _address(skypilot, "sky-api-server")
     variables = {"SKYPILOT_API_SERVER_ENDPOINT": f"http://{address}:46580", **worker_pods.variables(_address(workers, worker_pods.SERVER))}
     overlay = project.manifests / "overlays" / "e2e"
@@ -180,16 +211,8 @@ def _overlay(project: Project, variables: Mapping[str, str]) -> dict[str, Any]:
         "command": ["sh", "-c", 'mkdir -p "$0" && cp /etc/skypilot/images.csv "$0"', _CATALOG],
         "volumeMounts": [{"name": "home", "mountPath": "/home/sky"}, {"name": "config", "mountPath": "/etc/skypilot"}],
     }
-    # A user of the volume's folder, where it is one of the node.
-    own_it = {
-        "name": "volume",
-        "image": "sky-api-server",
-        "command": ["chown", "10001:10001", "/home/sky"],
-        "securityContext": {"runAsUser": 0, "runAsNonRoot": False},
-        "volumeMounts": [{"name": "home", "mountPath": "/home/sky"}],
-    }
     small = {"op": "replace", "path": f"{server}/containers/0/resources/requests", "value": {"cpu": "10m", "memory": "256Mi"}}
-    seeded = {"op": "add", "path": f"{server}/initContainers", "value": [own_it, catalog]}
+    seeded = {"op": "add", "path": f"{server}/initContainers", "value": [catalog]}
     here = {
         "resources": ["../kind"],
         "configMapGenerator": [
