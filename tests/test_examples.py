@@ -29,7 +29,9 @@ def test_it_works_when_copied_out_of_the_repository(example: Path, tmp_path: Pat
     copy = tmp_path / "x"
     shutil.copytree(example, copy, ignore=shutil.ignore_patterns(".venv", ".local", ".uv", ".prefect", ".temporal", ".airflow"))
     try:
-        for target in ("test", "demo"):
-            subprocess.run(["make", target], cwd=copy, timeout=900, check=True)
+        subprocess.run(["make", "test"], cwd=copy, timeout=900, check=True)
+        if read_answers(example / "answers.yaml")["orchestrator"] == "airflow-kubernetes" and not shutil.which("kind"):
+            pytest.skip("its tests pass; its demo makes a Kubernetes with kind, which is not installed")
+        subprocess.run(["make", "demo"], cwd=copy, timeout=900, check=True)
     finally:
         subprocess.run(["make", "local-down"], cwd=copy, timeout=120, check=False)
