@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from local import lifecycle, login, machine, place, ports, server
 from tests.e2e.processes import PATIENCE, until
@@ -55,6 +56,14 @@ class Pods:
 
     kubernetes: Kubernetes
     endpoint: str
+
+    def answers(self) -> bool:
+        """A port-forward notices only when it is asked that its pod is another one."""
+        try:
+            with urlopen(f"{self.endpoint}/api/health", timeout=10) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def clusters(self, *, refresh: bool = False) -> list[str]:
         import sky

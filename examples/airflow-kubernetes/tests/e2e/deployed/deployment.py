@@ -25,7 +25,7 @@ from kube.deployment import rendered
 from kube.project import Project
 from tests.e2e import worker_pods
 from tests.e2e.pods import Kubernetes
-from tests.e2e.processes import PATIENCE
+from tests.e2e.processes import PATIENCE, until
 
 _NOT_STAGED = (".venv", ".local", ".build", ".git", "*.env", "__pycache__")
 # The label of what stands outside of the namespaces.
@@ -43,14 +43,13 @@ class Deployed:
 
     def pod_of(self, where: Kubernetes, name: str) -> str:
         """The pod of a deployment that is there now, and not one that goes away."""
-        label = f"app.kubernetes.io/name={name}"
-        found = json.loads(where.kubectl("get", "pods", "--selector", label, "--output", "json"))["items"]
-        (here,) = [pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        (here,) = self._pods(where, name)
         return here
 
     def kill(self, where: Kubernetes, name: str) -> None:
-        """With one second's notice, and waited for: a forced deletion may leave its processes their usual grace. Another one is made."""
+        """With a second's notice: a forced deletion may leave its processes their usual grace. It is gone then, and another is made."""
         where.kubectl("delete", "pod", self.pod_of(where, name), "--grace-period=1", "--wait")
+        until(f"{name} has another pod", lambda: self._pods(where, name), within=60)
 
     def may(self, home: Kubernetes, account: str, verb: str, resource: str, namespace: str) -> bool:
         """Whether the service account of the namespace `home` may do it in that namespace: skypilot, workers or one by its name."""
@@ -62,7 +61,14 @@ class Deployed:
         return answer[-1] == "yes"
 
     def until_ready(self, where: Kubernetes, name: str) -> None:
-        where.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={300 * PATIENCE:.0f}s", within=310)
+        limit = f"--timeout={300 * PATIENCE:.0f}s"
+        where.kubectl("rollout", "status", f"deployment/{name}", limit, within=310)
+        # The deployment may not have heard yet that its pod was killed.
+        where.kubectl("wait", f"pod/{self.pod_of(where, name)}", "--for=condition=Ready", limit, within=310)
+
+    def _pods(self, where: Kubernetes, name: str) -> list[str]:
+        found = json.loads(where.kubectl("get", "pods", "--selector", f"app.kubernetes.io/name={name}", "--output", "json"))["items"]
+        return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
 @contextmanager

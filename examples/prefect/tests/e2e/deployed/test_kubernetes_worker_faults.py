@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e import worker_pods
 from tests.e2e.deployed.deployment import Deployed
-from tests.e2e.orchestra import Orchestra
+from tests.e2e.orchestra import Orchestra, Run
 from tests.e2e.pods import PodJob, Pods
 from tests.e2e.processes import until
 
@@ -59,11 +59,18 @@ def test_rule_09_the_api_servers_pod_killed_mid_run_and_the_next_one_knows_the_j
     (pod,) = job.pods
     deployed.kill(deployed.skypilot, "sky-api-server")
     deployed.until_ready(deployed.skypilot, "sky-api-server")
+    until("it is reached from here", skypilot.answers, within=60)
     assert job.pods == [pod]
-    heard = len(run.logs)
-    until("the job is heard of again", lambda: len(run.logs) > heard + 5, within=200)
+    until("the job is heard of again", lambda: _waiting_since(run, "asking again") > 5, within=200)
     # The server's list of requests went with it, so the cluster's own queue says how many jobs there were.
     assert skypilot.jobs(job.name) == [1]
     job.end()
     assert run.verdict(within=400) == "Completed"
     skypilot.assert_nothing_left()
+
+
+def _waiting_since(run: Run, text: str) -> int:
+    """How many lines of the job came after the last one of ours with this text."""
+    logs = run.logs
+    told = [number for number, line in enumerate(logs) if text in line]
+    return sum("waiting" in line for line in logs[told[-1] :]) if told else 0
