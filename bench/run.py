@@ -74,11 +74,13 @@ def table(figures: list[Figure], notes: list[str]) -> str:
 
 
 def keep(flavour: str, told: str) -> None:
-    """Under the flavour's own heading."""
+    """Under the flavour's own heading, the last one where there is none yet."""
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8")
-    heading = rf"(### {flavour.capitalize()}\n\n).*?(?=\n##|\Z)"
-    readme.write_text(re.sub(heading, lambda found: found.group(1) + told, text, flags=re.DOTALL), encoding="utf-8")
+    heading = f"### {flavour.capitalize()}\n\n"
+    if heading not in text:
+        text = f"{text.rstrip()}\n\n{heading}"
+    readme.write_text(re.sub(rf"({heading}).*?(?=\n##|\Z)", lambda found: found.group(1) + told, text, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":
