@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import uuid
@@ -97,9 +98,10 @@ def _key(options: argparse.Namespace, settings: Settings, task: TaskSpec) -> tup
     """The step's key, and the arguments that lead to it again."""
     if options.run:
         step = options.key or task.name
-        return RunKey(settings.owner, options.run, step), f"--run {options.run} --key {step}"
+        shared = ["--cluster", options.cluster] if options.cluster else []
+        return RunKey(settings.owner, options.run, step), shlex.join(["--run", options.run, "--key", step, *shared])
     given = options.key or uuid.uuid4().hex[:8]
-    return RunKey(settings.owner, f"cli-{given}", task.name), f"--key {given}"
+    return RunKey(settings.owner, f"cli-{given}", task.name), shlex.join(["--key", given])
 
 
 def _label(text: str) -> tuple[str, str]:

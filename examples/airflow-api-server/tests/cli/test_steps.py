@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,13 @@ def test_rule_14_steps_of_a_run_share_a_cluster_until_it_is_taken_down_by_its_na
     assert "job 2 is SUCCEEDED" in out
     code, out, _ = call("down", "gpu", "--run", "a")
     assert (code, out) == (0, f"{results[0]['cluster_name']}: gone (0 s)\n")
+
+
+def test_rule_01_what_attaches_to_a_step_again_is_told_as_a_shell_takes_it(call: Call, task: Write) -> None:
+    step = ["--run", "nightly of the 1st", "--key", "train/0", "--cluster", "gpu"]
+    told = call("run", task(), *step)[2].partition("; ")[2].partition(" attaches")[0]
+    assert shlex.split(told) == step
+    call("down", "gpu", "--run", "nightly of the 1st")
 
 
 def test_a_shared_cluster_wants_its_run(call: Call, task: Write) -> None:
