@@ -17,6 +17,8 @@ _HOPELESS = {
     "CreateContainerConfigError": "a ConfigMap or Secret is missing or lacks a key",
     "CrashLoopBackOff": "its log says why",
 }
+# A worker ends where the server that it asks is not up yet, as on a first day; it comes back within a minute and a half so often.
+_PATIENT_RESTARTS = 4
 
 
 def wait(deployments: Sequence[tuple[str, str]], *, within: float, every: float = 2) -> None:
@@ -52,7 +54,8 @@ def progress(deployment: dict[str, Any], pods: Sequence[dict[str, Any]]) -> str:
     for pod in pods:
         for container in pod["status"].get("containerStatuses", []):
             stuck = container["state"].get("waiting", {})
-            if stuck.get("reason") in _HOPELESS:
+            comes_back = stuck.get("reason") == "CrashLoopBackOff" and container.get("restartCount", 0) <= _PATIENT_RESTARTS
+            if stuck.get("reason") in _HOPELESS and not comes_back:
                 look_here = f"kubectl -n {namespace} logs {pod['metadata']['name']} --previous"
                 said = f" ({look_here})" if stuck["reason"] == "CrashLoopBackOff" else ""
                 raise KubeError(f"{name}: {stuck['reason']} of {container['image']}; {_HOPELESS[stuck['reason']]}{said}")

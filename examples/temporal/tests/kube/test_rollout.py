@@ -14,10 +14,10 @@ def deployment(**status: Any) -> dict[str, Any]:
     return {"metadata": {"name": "worker", "namespace": "sky", "generation": 2}, "spec": {"replicas": 1}, "status": status}
 
 
-def pod(phase: str = "Pending", *, waiting: str = "", unscheduled: str = "") -> dict[str, Any]:
+def pod(phase: str = "Pending", *, waiting: str = "", unscheduled: str = "", restarts: int = 0) -> dict[str, Any]:
     state = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
     conditions = [{"type": "PodScheduled", "status": "False", "message": unscheduled}] if unscheduled else []
-    containers = [] if unscheduled else [{"image": "r.example.com/x:1", "state": state}]
+    containers = [] if unscheduled else [{"image": "r.example.com/x:1", "state": state, "restartCount": restarts}]
     return {"metadata": {"name": "worker-1"}, "status": {"phase": phase, "conditions": conditions, "containerStatuses": containers}}
 
 
@@ -29,6 +29,7 @@ STATES = [
     pytest.param({}, [pod(unscheduled="0/1 nodes: too little cpu")], "no node takes its pod yet: 0/1 nodes: too little cpu", id="no node"),
     pytest.param({}, [pod(waiting="ContainerCreating")], "its pod waits: ContainerCreating", id="the image is being pulled"),
     pytest.param({}, [], "its pods are being made", id="nothing is there yet"),
+    pytest.param({}, [pod(waiting="CrashLoopBackOff", restarts=4)], "its pod waits: CrashLoopBackOff", id="what it asks is not up yet"),
 ]
 
 
@@ -48,7 +49,7 @@ HOPELESS = [
 @pytest.mark.parametrize(("reason", "cure"), HOPELESS)
 def test_what_waiting_does_not_mend_is_told_at_once_with_its_cure(reason: str, cure: str) -> None:
     with pytest.raises(KubeError, match=f"worker: {reason} of r.example.com/x:1; .*{cure}"):
-        rollout.progress(deployment(), [pod(waiting=reason)])
+        rollout.progress(deployment(), [pod(waiting=reason, restarts=5)])
 
 
 def test_pods_that_the_namespace_does_not_admit_are_told_in_its_words() -> None:
