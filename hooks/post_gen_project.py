@@ -46,7 +46,7 @@ def _of_airflow() -> dict[str, str]:
     """Of both ways to run it."""
     overrides = {"requirements-overrides.airflow.txt": "requirements-overrides.txt"}
     package = _as_they_are("sky_orchestrate/airflow", "sky_orchestrate/airflow/__init__.py", "sky_orchestrate/airflow/runs.py")
-    here = _as_they_are("airflow_local", "airflow_local/__init__.py", "airflow_local/run.py", "airflow_local/ui.py", "dags")
+    here = {**_in("airflow_local", "__init__.py", "database.py", "run.py", "ui.py"), **_as_they_are("airflow_local", "dags")}
     tests = _as_they_are("tests/e2e/airflow_processes.py", "tests/e2e/airflow_run.py")
     return {**overrides, **package, **here, **tests}
 
