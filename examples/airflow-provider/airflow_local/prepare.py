@@ -6,30 +6,25 @@ Airflow is imported where it is used: its settings come from the environment, an
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import shlex
 from collections.abc import Mapping
+
+from airflow_local.database import migrate
 
 SWEEP_POOL, SWEEP_SLOTS = "sky_sweep", 3
 
 
 def prepare() -> None:
     """What exists stays as it is, apart from the database's schema."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    from airflow.configuration import write_default_airflow_configuration_if_needed
-
-    # The keys by which Airflow's processes know each other. Each would make its own where all of them start at once.
-    write_default_airflow_configuration_if_needed()
+    migrate()
     from airflow.models.connection import Connection
     from airflow.models.pool import Pool
-    from airflow.utils.db import initdb
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     from sky_orchestrate.airflow.hook import SkyHook
 
-    initdb()
     with create_session() as session:
         if session.scalar(select(Connection).where(Connection.conn_id == SkyHook.default_conn_name)) is None:
             # Without a host: the endpoint of .env holds, unless one is given here.

@@ -13,12 +13,11 @@ import pytest
 import yaml
 
 from kube.deployment import containers
+from tests.kube.kubectl import NEEDS_KUBECTL
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFESTS = ROOT / "manifests"
 VERSION = "1.30"
-# kustomize comes with kubectl, which is no Python package: without it each file is looked at by itself.
-NEEDS_KUBECTL = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 # Manifests that kubectl takes; the others are kustomize's, SkyPilot's and Helm's own.
 NOT_KUBERNETES = ("kustomization.yaml", "config.yaml")
 FILES = sorted(

@@ -17,7 +17,7 @@ def test_the_keys_that_airflows_processes_share_are_there_before_any_of_them_sta
 
 
 def test_what_is_told_starts_airflow_with_the_settings_of_make_and_shows_no_password(database: None) -> None:
-    set_here = {"AIRFLOW_HOME": "/srv/my airflow", "AIRFLOW__API__HOST": "127.0.0.1", "HOME": "/root"}
+    set_here = {"AIRFLOW_HOME": "/srv/my airflow", "AIRFLOW__API__HOST": "127.0.0.1", "HOME": "/home/me"}
     kept_back = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://me:hunter2@db/airflow", "AIRFLOW_CONN_TEAM": "http://me:hunter2@sky"}
     told = commands({**set_here, **kept_back})
     assert told[1:] == [

@@ -13,8 +13,7 @@ from kube.__main__ import main
 from kube.commands import KubeError
 from kube.images import Image
 from kube.project import Project, here
-
-NEEDS_KUBECTL = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+from tests.kube.kubectl import NEEDS_KUBECTL
 
 
 @pytest.fixture
