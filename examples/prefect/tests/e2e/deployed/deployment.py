@@ -1,6 +1,6 @@
 """The project's own manifests in a cluster, as a user who may edit its namespaces deploys them; both namespaces go with the tests.
 
-Its commands are those of the Makefile. SKY_E2E_LOAD is the command that copies an image to the nodes, and PYTHON_IMAGE and KUBECTL_IMAGE
+Its commands are the Makefile's. SKY_E2E_LOAD is the command that copies an image to the nodes, and PYTHON_IMAGE and KUBECTL_IMAGE
 name base images where Docker cannot pull the usual ones. A cluster need not have DNS or a default storage class.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -80,9 +80,10 @@ def deployed(folder: Path, root: Path) -> Iterator[Deployed]:
     there = workers.kubectl("get", "namespaces", "--output", "name").split()
     assert not {f"namespace/{name}" for name in project.namespaces} & set(there), f"the cluster has {project.namespaces}: delete them"
     try:
-        _make(project, workers.kubeconfig, "rights")
+        _make(project, workers.kubeconfig, "kubernetes-rights")
         _fill_in(project, workers, skypilot)
-        _make(project, _editor(workers, skypilot, folder), "deploy", "--overlay", "e2e", "--load", os.environ.get("SKY_E2E_LOAD", ""))
+        editor = _editor(workers, skypilot, folder)
+        _make(project, editor, "deploy-kubernetes", "--overlay", "e2e", "--load", os.environ.get("SKY_E2E_LOAD", ""))
         yield Deployed(project, workers, skypilot)
     finally:
         for namespace in (skypilot, workers):
@@ -114,18 +115,18 @@ def forwarded(where: Kubernetes, service: str, port: int) -> Iterator[int]:
 
 def _staged(folder: Path, root: Path) -> Project:
     shutil.copytree(root, folder / "project", symlinks=True, ignore=shutil.ignore_patterns(*_NOT_STAGED))
+    (folder / "project" / ".venv").symlink_to(root / ".venv")
     for path, text in worker_pods.IN_IMAGE.items():
         (folder / "project" / path).write_text(text)
     name = yaml.safe_load((root / "manifests" / "base" / "namespace" / "namespace.yaml").read_text())["metadata"]["name"]
     return Project(folder / "project", name)
 
 
-def _make(project: Project, kubeconfig: Path, *arguments: str) -> None:
-    """What the make targets of the same names run, in the copy."""
+def _make(project: Project, kubeconfig: Path, target: str, *arguments: str) -> None:
+    """A target of the project's Makefile, in the copy, with this project's environment as it is."""
     environ = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-    done = subprocess.run(
-        [sys.executable, "-m", "kube", *arguments], cwd=project.root, env=environ, capture_output=True, text=True, check=False
-    )
+    command = ["make", "--no-print-directory", "--old-file=.venv/.ready", target, f"ARGS={shlex.join(arguments)}"]
+    done = subprocess.run(command, cwd=project.root, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
