@@ -66,9 +66,9 @@ class Pods:
             return False
 
     def clusters(self, *, refresh: bool = False) -> list[str]:
-        import sky
         from sky.utils.common import StatusRefreshMode
 
+        sky = self._sky()
         rows: Any = sky.get(sky.status(refresh=StatusRefreshMode.FORCE if refresh else StatusRefreshMode.NONE, all_users=True))
         return [row["name"] for row in rows]
 
@@ -78,8 +78,7 @@ class Pods:
 
     def jobs(self, part: str) -> list[int]:
         """The ids of all jobs that its cluster ever had."""
-        import sky
-
+        sky = self._sky()
         (cluster,) = [name for name in self.clusters() if part in name]
         rows: Any = sky.get(sky.queue(cluster, all_users=True))
         return sorted(row["job_id"] for row in rows)
@@ -92,10 +91,16 @@ class Pods:
         assert self.clusters(refresh=True) == []
 
     def _requests(self, part: str) -> list[str]:
-        import sky
-
-        rows = sky.api_status(all_status=True, limit=1000, fields=["request_id", "name", "status", "cluster_name"])
+        rows = self._sky().api_status(all_status=True, limit=1000, fields=["request_id", "name", "status", "cluster_name"])
         return [row.name for row in rows if part in (row.cluster_name or "")]
+
+    def _sky(self) -> Any:
+        import sky
+        from sky.server.common import get_server_url
+
+        asked = get_server_url()
+        assert asked == self.endpoint, f"this process's SDK keeps to {asked}: run tests/e2e/deployed and the others in one of their own"
+        return sky
 
 
 @dataclass(frozen=True)
