@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from sky_orchestrate.cluster import JobStatus
+from sky_orchestrate.patience import within
 from temporal.messages import SkyPilotWorkflowResult
 from temporal.workflows import STEPS, SkyPilotWorkflow
 from tests.fake_sky import Speed
@@ -106,7 +107,10 @@ async def test_the_status_tells_step_cluster_and_job(site: Site, project: Path) 
     async with site.working():
         handle = await site.start_pipeline()
         await until(lambda: running(site.sky, "train"))
-        status = await handle.query(SkyPilotWorkflow.status)
+        async with within(15):
+            # The job runs before the workflow hears its number.
+            while not (status := await handle.query(SkyPilotWorkflow.status)).job_id:
+                await asyncio.sleep(0.02)
         assert (status.step, status.job_id, list(status.finished)) == ("train", 1, ["data_preprocessing"])
         assert status.cluster_name.startswith("proj-train-")
         memo = await (await handle.describe()).memo()
