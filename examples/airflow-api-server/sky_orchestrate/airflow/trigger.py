@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
-from airflow.sdk.bases.xcom import BaseXCom
-from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from sky_orchestrate.airflow.attempt import Attempt, StepRequest, Verdict
+from sky_orchestrate.airflow.attempt import Attempt, StepRequest
 
 
 async def _by_the_user() -> bool:
@@ -17,37 +16,22 @@ async def _by_the_user() -> bool:
 
 
 class SkyTaskTrigger(BaseTrigger):
-    """Runs a StepRequest and fires its Verdict, once. A restarted triggerer attaches to what the one before has launched.
+    """Runs a StepRequest and fires its Verdict, once. A restarted triggerer attaches to what the one before has launched."""
 
-    With `ends_task` a success whose cluster stays ends the task here, with no worker started for it.
-    """
-
-    def __init__(self, *, ends_task: bool = False, result_key: str = BaseXCom.XCOM_RETURN_KEY, **request: Any) -> None:
+    def __init__(self, **request: Any) -> None:
         super().__init__()
-        self._ends_task, self._result_key = ends_task, result_key
         self._request = StepRequest(**request)
         self._attempt = Attempt(self._request, self._say)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{type(self).__module__}.{type(self).__qualname__}", {
-            **asdict(self._request),
-            "ends_task": self._ends_task,
-            "result_key": self._result_key,
-        }
+        return f"{type(self).__module__}.{type(self).__qualname__}", asdict(self._request)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        verdict = await self._attempt.verdict()
-        yield self._end(verdict) if self._ends_task and verdict.result and not verdict.tear_down else TriggerEvent(verdict.as_dict())
+        yield TriggerEvent((await self._attempt.verdict()).as_dict())
 
     async def on_kill(self) -> None:
         """The task was marked, cleared or cancelled by its user. `cleanup` is not for this: it runs when a triggerer restarts too."""
         await self._attempt.end_cancelled(_by_the_user)
-
-    def _end(self, verdict: Verdict) -> TaskSuccessEvent:
-        event = TaskSuccessEvent(xcoms=verdict.xcoms(self._result_key))
-        # `dag.test()` resumes the task all the same, with what an event carries.
-        event.payload = verdict.as_dict()
-        return event
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.serde import deserialize, serialize
-from airflow.triggers.base import DiscrimatedTriggerEvent, TaskSuccessEvent, TriggerEvent
-from pydantic import TypeAdapter
 
 from sky_orchestrate.airflow.hook import SkyHook
 from sky_orchestrate.airflow.trigger import SkyTaskTrigger
@@ -31,12 +29,8 @@ def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def verdict_of(trigger: SkyTaskTrigger) -> dict[str, Any]:
-    return (await event_of(trigger)).payload
-
-
-async def event_of(trigger: SkyTaskTrigger) -> TriggerEvent:
     async for event in trigger.run():
-        return event
+        return event.payload
     raise AssertionError("the trigger fired nothing")
 
 
@@ -59,40 +53,6 @@ async def test_rule_01_a_trigger_survives_its_way_through_the_database_and_launc
     assert told["result"]["status"] == "SUCCEEDED"
     assert told["tear_down"] == told["result"]["cluster_name"] == CLUSTER
     assert sky.server.submissions == [CLUSTER]
-
-
-async def test_a_success_whose_cluster_stays_ends_its_task_where_it_was_waited_for(sky: Sky) -> None:
-    event = await event_of(SkyTaskTrigger(**request(cluster_name="shared"), ends_task=True))
-    assert isinstance(event, TaskSuccessEvent)
-    sent = TypeAdapter(DiscrimatedTriggerEvent).validate_json(event.model_dump_json())
-    assert isinstance(sent, TaskSuccessEvent)
-    assert sent.xcoms is not None
-    assert sent.xcoms["return_value"] == {**event.payload["result"], "timings": {**event.payload["result"]["timings"], "torn_down": None}}
-    assert sky.server.left == ["shared"]
-
-
-async def test_a_success_in_xcom_stands_beside_the_clusters_name_where_that_is_returned(sky: Sky) -> None:
-    event = await event_of(SkyTaskTrigger(**request(cluster_name="shared"), ends_task=True, result_key="sky_result"))
-    assert isinstance(event, TaskSuccessEvent)
-    assert event.xcoms is not None
-    assert event.xcoms["return_value"] == "shared"
-    assert sky.server.left == ["shared"]
-    result: Any = event.xcoms["sky_result"]
-    assert result["status"] == "SUCCEEDED"
-
-
-@pytest.mark.parametrize(
-    ("run", "cluster"),
-    [
-        pytest.param("exit 3", "shared", id="a failure, for its retries"),
-        pytest.param("echo done", None, id="a cluster of its own, to take down"),
-    ],
-)
-async def test_what_a_worker_has_to_conclude_goes_back_to_one(sky: Sky, run: str, cluster: str | None) -> None:
-    event = await event_of(SkyTaskTrigger(**request(run, cluster_name=cluster), ends_task=True))
-    assert not isinstance(event, TaskSuccessEvent)
-    assert (event.payload["result"] is None) == (run == "exit 3")
-    assert len(sky.server.submissions) == 1
 
 
 async def test_rule_02_a_failed_job_is_told_with_its_exit_code_and_last_lines(sky: Sky) -> None:
