@@ -30,7 +30,7 @@ T = TypeVar("T")
 _KINDS = {"sky.launch": "launch", "sky.exec": "exec", "sky.down": "down"}
 _REQUEST_FIELDS = ["request_id", "name", "status", "cluster_name"]
 # A launch's log ends with what stopped it, below the stack that led there; and how many seconds it is waited for.
-_PROVISION_LINES, _PROVISION_LOG_WAIT = 40, 60.0
+_PROVISION_LINES, _PROVISION_LOG_WAIT = 40, 20.0
 _ENDPOINT_VARIABLE = "SKYPILOT_API_SERVER_ENDPOINT"
 _TOKEN_VARIABLE = "SKYPILOT_SERVICE_ACCOUNT_TOKEN"  # noqa: S105  # its name, not its value
 
