@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
@@ -16,15 +16,16 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.listener import get_listener_manager
 
 from sky_orchestrate import naming
-from sky_orchestrate.airflow.attempt import Attempt, StepRequest, Verdict, verdict_of
 from sky_orchestrate.airflow.hook import SkyHook
 from sky_orchestrate.airflow.links import PAGE, SkyClusterLink, cluster_page
 from sky_orchestrate.airflow.runs import AirflowRun, calls_it_running
-from sky_orchestrate.airflow.trigger import SkyTaskTrigger
 from sky_orchestrate.errors import SkyOrchestrateError
 from sky_orchestrate.settings import Settings
-from sky_orchestrate.task import TaskSpec
-from sky_orchestrate.teardown import tear_down
+
+# DAG files, parsed again and again, import this module; what a task needs to run is imported when it does.
+if TYPE_CHECKING:
+    from sky_orchestrate.airflow.attempt import Attempt, StepRequest, Verdict
+    from sky_orchestrate.task import TaskSpec
 
 # Where a success is kept while its cluster goes down: a worker that dies then does not have the job run again.
 _SUCCEEDED = "sky_succeeded"
@@ -87,6 +88,9 @@ class SkyTaskOperator(BaseOperator):
         self._waiting: _OnThisWorker | None = None
 
     def execute(self, context: Any) -> Any:
+        from sky_orchestrate.airflow.attempt import Attempt, verdict_of
+        from sky_orchestrate.airflow.trigger import SkyTaskTrigger
+
         succeeded = context["task_state_store"].get(_SUCCEEDED)
         if succeeded:
             self.log.info("the job of an earlier attempt succeeded; what is left is to take its cluster down")
@@ -102,6 +106,8 @@ class SkyTaskOperator(BaseOperator):
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
         """The triggerer has told how the job ended."""
+        from sky_orchestrate.airflow.attempt import verdict_of
+
         return self._conclude(context, verdict_of(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
@@ -147,6 +153,8 @@ class SkyTaskOperator(BaseOperator):
 
     def _request(self, context: Any) -> StepRequest:
         """Everything settled that can be before anything is launched. Raises AirflowFailException for what no retry mends."""
+        from sky_orchestrate.airflow.attempt import StepRequest
+
         self.settle()
         ti, hook = context["ti"], SkyHook(self.conn_id)
         settings = told_to_airflow(hook.settings)
@@ -229,6 +237,7 @@ class _OnThisWorker:
 
 def take_down(cluster: str, hook: SkyHook, *, say: Any) -> float:
     """Take a cluster down and show that it is gone; returns the seconds it took. Raises AirflowException kinds."""
+    from sky_orchestrate.teardown import tear_down
 
     async def gone() -> float:
         client = await hook.get_client()
