@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+from airflow.sdk.bases.xcom import BaseXCom
+
 from sky_orchestrate.airflow.hook import SkyHook
 from sky_orchestrate.airflow.runs import AirflowRun
 from sky_orchestrate.airflow.secret_values import secret_values
@@ -104,6 +106,12 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def xcoms(self, key: str, *, torn_down: float | None = None) -> dict[str, Any]:
+        """What a success leaves in XCom: its result at `key`; where that is not what the task returns, it returns its cluster's name."""
+        result = self.result or {}
+        timings = {**result["timings"], "torn_down": torn_down}
+        return {BaseXCom.XCOM_RETURN_KEY: str(result["cluster_name"]), key: {**result, "timings": timings}}
 
 
 class Attempt:

@@ -26,6 +26,7 @@ class SkyLaunchOperator(SkyTaskOperator):
     """
 
     template_fields: Collection[str] = (*SkyTaskOperator.template_fields, "sky_task_yaml", "cloud", "gpus")
+    result_key = RESULT
 
     def __init__(
         self,
@@ -53,10 +54,6 @@ class SkyLaunchOperator(SkyTaskOperator):
         asked = {"accelerators": self.gpus, "cpus": _at_least(self.minimum_cpus), "memory": _at_least(self.minimum_memory)}
         self.task_resources = {**{name: value for name, value in asked.items() if value}, **(self.task_resources or {})}
 
-    def result(self, context: Any, result: dict[str, Any]) -> str:
-        context["ti"].xcom_push(RESULT, result)
-        return str(result["cluster_name"])
-
 
 class SkyExecOperator(SkyTaskOperator):
     """Run a task on a cluster that is there, after the job that runs on it, and without setup where the cluster is set up for the task.
@@ -66,6 +63,7 @@ class SkyExecOperator(SkyTaskOperator):
     """
 
     template_fields: Collection[str] = (*SkyTaskOperator.template_fields, "sky_task_yaml")
+    result_key = RESULT
 
     def __init__(self, *, sky_task_yaml: str, sky_home_dir: str | None = None, **kwargs: Any) -> None:
         deprecate_home(sky_home_dir)
@@ -75,10 +73,6 @@ class SkyExecOperator(SkyTaskOperator):
 
     def settle(self) -> None:
         self.yaml_path = self.sky_task_yaml
-
-    def result(self, context: Any, result: dict[str, Any]) -> str:
-        context["ti"].xcom_push(RESULT, result)
-        return str(result["cluster_name"])
 
 
 class SkyDownOperator(BaseOperator):

@@ -10,10 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from sky_orchestrate.airflow.hook import SkyHook
-from sky_orchestrate.airflow.run_state import run_states_of
 from sky_orchestrate.airflow.task_operator import told_to_airflow
-from sky_orchestrate.patience import ask
-from sky_orchestrate.reaper import Reaped, reap
 
 
 class SkyReapOperator(BaseOperator):
@@ -30,6 +27,11 @@ class SkyReapOperator(BaseOperator):
         self.dry_run_only, self.conn_id = dry_run_only, conn_id
 
     def execute(self, context: Any) -> list[dict[str, str]]:
+        # When it runs, not whenever the DAG file is parsed.
+        from sky_orchestrate.airflow.run_state import run_states_of
+        from sky_orchestrate.patience import ask
+        from sky_orchestrate.reaper import Reaped, reap
+
         hook = SkyHook(self.conn_id)
         settings = told_to_airflow(hook.settings)
         only_tell = str(self.dry_run_only).lower() == "true"

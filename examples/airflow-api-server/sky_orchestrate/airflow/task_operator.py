@@ -7,22 +7,25 @@ import signal
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperator
+from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferralError
+from airflow.sdk.listener import get_listener_manager
 
 from sky_orchestrate import naming
-from sky_orchestrate.airflow.attempt import Attempt, StepRequest, Verdict, verdict_of
 from sky_orchestrate.airflow.hook import SkyHook
 from sky_orchestrate.airflow.links import PAGE, SkyClusterLink, cluster_page
 from sky_orchestrate.airflow.runs import AirflowRun, calls_it_running
-from sky_orchestrate.airflow.trigger import SkyTaskTrigger
 from sky_orchestrate.errors import SkyOrchestrateError
 from sky_orchestrate.settings import Settings
-from sky_orchestrate.task import TaskSpec
-from sky_orchestrate.teardown import tear_down
+
+# DAG files, parsed again and again, import this module; what a task needs to run is imported when it does.
+if TYPE_CHECKING:
+    from sky_orchestrate.airflow.attempt import Attempt, StepRequest, Verdict
+    from sky_orchestrate.task import TaskSpec
 
 # Where a success is kept while its cluster goes down: a worker that dies then does not have the job run again.
 _SUCCEEDED = "sky_succeeded"
@@ -48,6 +51,9 @@ class SkyTaskOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"envs_override": "json", "task_yaml": "yaml"}
     operator_extra_links = (SkyClusterLink(),)
     ui_color = "#e8f0fb"
+
+    # Where in XCom the result stands. If elsewhere, the task returns its cluster's name.
+    result_key: ClassVar[str] = BaseXCom.XCOM_RETURN_KEY
 
     def __init__(
         self,
@@ -82,6 +88,9 @@ class SkyTaskOperator(BaseOperator):
         self._waiting: _OnThisWorker | None = None
 
     def execute(self, context: Any) -> Any:
+        from sky_orchestrate.airflow.attempt import Attempt, verdict_of
+        from sky_orchestrate.airflow.trigger import SkyTaskTrigger
+
         succeeded = context["task_state_store"].get(_SUCCEEDED)
         if succeeded:
             self.log.info("the job of an earlier attempt succeeded; what is left is to take its cluster down")
@@ -92,10 +101,13 @@ class SkyTaskOperator(BaseOperator):
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._waiting = _OnThisWorker(Attempt(request, self._say), context["ti"])
             return self._conclude(context, self._waiting.verdict())
-        return self.defer(trigger=SkyTaskTrigger(**asdict(request)), method_name=self.execute_complete.__name__)
+        trigger = SkyTaskTrigger(**asdict(request), ends_task=not self._ends_on_a_worker(), result_key=self.result_key)
+        return self.defer(trigger=trigger, method_name=self.execute_complete.__name__)
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
         """The triggerer has told how the job ended."""
+        from sky_orchestrate.airflow.attempt import verdict_of
+
         return self._conclude(context, verdict_of(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
@@ -115,10 +127,6 @@ class SkyTaskOperator(BaseOperator):
     def settle(self) -> None:
         """For operators whose arguments are others: set this one's, once templates are rendered."""
 
-    def result(self, context: Any, result: dict[str, Any]) -> Any:  # noqa: ARG002  # for those that return something else
-        """What goes to XCom of a TaskResult's data."""
-        return result
-
     def _conclude(self, context: Any, verdict: Verdict) -> Any:
         store = context["task_state_store"]
         took: float | None = None
@@ -128,15 +136,25 @@ class SkyTaskOperator(BaseOperator):
             took = self._take_down(verdict.tear_down)
             store.delete(_SUCCEEDED)
         if verdict.result is not None:
-            result = dict(verdict.result)
-            result["timings"] = {**result["timings"], "torn_down": took}
-            return self.result(context, result)
+            xcoms = verdict.xcoms(self.result_key, torn_down=took)
+            returned = xcoms.pop(BaseXCom.XCOM_RETURN_KEY)
+            for key, value in xcoms.items():
+                context["ti"].xcom_push(key, value)
+            return returned
         if verdict.timed_out:
             raise AirflowTaskTimeout(verdict.error)
         raise (AirflowException if verdict.retryable else AirflowFailException)(verdict.error)
 
+    def _ends_on_a_worker(self) -> bool:
+        """Whether a success needs one though its cluster stays: assets, hooks and listeners are Airflow's workers' own."""
+        asked = self.outlets or self.on_success_callback or self._post_execute_hook
+        returns_otherwise = not self.do_xcom_push or self.multiple_outputs or any(self.iter_mapped_dependants())
+        return bool(asked or returns_otherwise) or get_listener_manager().has_listeners
+
     def _request(self, context: Any) -> StepRequest:
         """Everything settled that can be before anything is launched. Raises AirflowFailException for what no retry mends."""
+        from sky_orchestrate.airflow.attempt import StepRequest
+
         self.settle()
         ti, hook = context["ti"], SkyHook(self.conn_id)
         settings = told_to_airflow(hook.settings)
@@ -219,6 +237,7 @@ class _OnThisWorker:
 
 def take_down(cluster: str, hook: SkyHook, *, say: Any) -> float:
     """Take a cluster down and show that it is gone; returns the seconds it took. Raises AirflowException kinds."""
+    from sky_orchestrate.teardown import tear_down
 
     async def gone() -> float:
         client = await hook.get_client()

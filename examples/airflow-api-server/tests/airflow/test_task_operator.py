@@ -10,11 +10,14 @@ import pytest
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.trigger import Trigger
 from airflow.models.variable import Variable
+from airflow.sdk import Asset
+from airflow.sdk.listener import ListenerManager
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from sky_orchestrate.airflow.operators import SkyDownOperator
 from sky_orchestrate.airflow.task_operator import SkyTaskOperator
+from sky_orchestrate.airflow.trigger import SkyTaskTrigger
 from tests.airflow.conftest import Sky, own_cluster
 from tests.airflow.dag_runs import new_dag, run, sky_task
 
@@ -54,6 +57,52 @@ def test_rule_02_a_failed_job_is_run_again_by_a_retry_on_a_clean_slate(sky: Sky)
     assert run(dag).state == "failed"
     assert len(sky.server.submissions) == 2
     assert sky.server.left == []
+
+
+@pytest.mark.parametrize(
+    ("given", "ends_in_the_trigger"),
+    [
+        pytest.param({}, True, id="nothing to do on a worker"),
+        pytest.param({"outlets": [Asset("model")]}, False, id="assets"),
+        pytest.param({"on_success_callback": lambda context: None}, False, id="a callback"),
+        pytest.param({"post_execute": lambda context, result: None}, False, id="a hook"),
+        pytest.param({"do_xcom_push": False}, False, id="no xcom"),
+        pytest.param({"multiple_outputs": True}, False, id="an xcom for each of its result's fields"),
+    ],
+)
+def test_a_success_on_a_shared_cluster_ends_in_the_trigger_unless_a_worker_has_to_do_with_it(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], ends_in_the_trigger: bool
+) -> None:
+    asked: list[bool] = []
+    made = SkyTaskTrigger.__init__
+
+    def remembering(self: SkyTaskTrigger, **kwargs: Any) -> None:
+        asked.append(kwargs["ends_task"])
+        made(self, **kwargs)
+
+    monkeypatch.setattr(SkyTaskTrigger, "__init__", remembering)
+    with new_dag() as dag:
+        sky_task(cluster="gpu", **given) >> SkyDownOperator(task_id="down", cluster="gpu")
+    ended = run(dag)
+    assert ended.state == "success"
+    assert set(asked) == {ends_in_the_trigger}
+    assert (ended.xcom("train") is None) == ("do_xcom_push" in given)
+    assert sky.server.left == []
+
+
+def test_a_task_that_others_are_mapped_over_ends_on_a_worker_which_counts_them() -> None:
+    with new_dag():
+        task = sky_task(cluster="gpu")
+        SkyTaskOperator.partial(task_id="each", yaml_path="tasks/train.yaml").expand(envs_override=task.output)
+    assert task._ends_on_a_worker()
+
+
+def test_a_listener_hears_of_each_success_so_none_ends_in_the_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_dag():
+        task = sky_task(cluster="gpu")
+    assert not task._ends_on_a_worker()
+    monkeypatch.setattr(ListenerManager, "has_listeners", True)
+    assert task._ends_on_a_worker()
 
 
 def test_a_mistake_that_no_retry_mends_is_not_retried_and_launches_nothing(sky: Sky) -> None:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from sky_orchestrate.client import connect
-from sky_orchestrate.cluster import SkyClient
 from sky_orchestrate.errors import SettingsError, SkyOrchestrateError
 from sky_orchestrate.result import Pace
 from sky_orchestrate.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from sky_orchestrate.cluster import SkyClient
+
 _TOKEN = "SKYPILOT_SERVICE_ACCOUNT_TOKEN"  # noqa: S105  # its name, not its value
+
+
+def _connect(settings: Settings) -> SkyClient:
+    # DAG files, parsed again and again, import this module; only a task that runs needs the core.
+    from sky_orchestrate.client import connect
+
+    return connect(settings)
 
 
 class SkyHook(BaseHook):
@@ -31,7 +39,7 @@ class SkyHook(BaseHook):
     conn_type = "skypilot"
     hook_name = "SkyPilot"
 
-    connect_to: ClassVar[Callable[[Settings], SkyClient]] = staticmethod(connect)
+    connect_to: ClassVar[Callable[[Settings], SkyClient]] = staticmethod(_connect)
     pace: ClassVar[Pace] = Pace()
     # One client for all that wait in a triggerer's loop: what a client may have under way at once is counted in it.
     _clients: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SkyClient]]] = WeakKeyDictionary()

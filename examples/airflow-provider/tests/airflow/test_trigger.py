@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import SetXCom
 from airflow.sdk.serde import deserialize, serialize
+from airflow.triggers.base import DiscrimatedTriggerEvent, TaskSuccessEvent, TriggerEvent
+from pydantic import TypeAdapter
 
 from sky_orchestrate.airflow.hook import SkyHook
 from sky_orchestrate.airflow.trigger import SkyTaskTrigger
@@ -28,9 +34,39 @@ def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SkyHook, "get_connection", staticmethod(missing))
 
 
+@dataclass
+class Triggerer:
+    """What a trigger has of the process around it: its task, and the way to XCom."""
+
+    refuses: bool = False
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def given(self, trigger: SkyTaskTrigger) -> SkyTaskTrigger:
+        task: Any = SimpleNamespace(dag_id="pipeline", task_id="train", run_id="manual", map_index=-1)
+        trigger.task_instance = task
+        return trigger
+
+    async def asend(self, message: SetXCom) -> None:
+        if self.refuses:
+            raise ConnectionError("the API server is not there")
+        assert (message.dag_id, message.task_id, message.run_id, message.map_index) == ("pipeline", "train", "manual", -1)
+        self.xcoms[message.key] = message.value
+
+
+@pytest.fixture
+def triggerer(monkeypatch: pytest.MonkeyPatch) -> Triggerer:
+    around = Triggerer()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", around, raising=False)
+    return around
+
+
 async def verdict_of(trigger: SkyTaskTrigger) -> dict[str, Any]:
+    return (await event_of(trigger)).payload
+
+
+async def event_of(trigger: SkyTaskTrigger) -> TriggerEvent:
     async for event in trigger.run():
-        return event.payload
+        return event
     raise AssertionError("the trigger fired nothing")
 
 
@@ -53,6 +89,46 @@ async def test_rule_01_a_trigger_survives_its_way_through_the_database_and_launc
     assert told["result"]["status"] == "SUCCEEDED"
     assert told["tear_down"] == told["result"]["cluster_name"] == CLUSTER
     assert sky.server.submissions == [CLUSTER]
+
+
+async def test_a_success_whose_cluster_stays_ends_its_task_where_it_was_waited_for(sky: Sky, triggerer: Triggerer) -> None:
+    event = await event_of(triggerer.given(SkyTaskTrigger(**request(cluster_name="shared"), ends_task=True)))
+    sent = TypeAdapter(DiscrimatedTriggerEvent).validate_json(event.model_dump_json())
+    assert isinstance(sent, TaskSuccessEvent)
+    result = triggerer.xcoms["return_value"]
+    assert (result["status"], result["cluster_name"], result["timings"]["torn_down"]) == ("SUCCEEDED", "shared", None)
+    assert sky.server.left == ["shared"]
+
+
+async def test_a_success_in_xcom_stands_beside_the_clusters_name_where_that_is_returned(sky: Sky, triggerer: Triggerer) -> None:
+    event = await event_of(triggerer.given(SkyTaskTrigger(**request(cluster_name="shared"), ends_task=True, result_key="sky_result")))
+    assert isinstance(event, TaskSuccessEvent)
+    assert triggerer.xcoms["return_value"] == "shared"
+    assert triggerer.xcoms["sky_result"]["status"] == "SUCCEEDED"
+    assert sky.server.left == ["shared"]
+
+
+async def test_a_worker_concludes_where_the_triggerer_cannot_leave_the_result(sky: Sky, triggerer: Triggerer) -> None:
+    triggerer.refuses = True
+    event = await event_of(triggerer.given(SkyTaskTrigger(**request(cluster_name="shared"), ends_task=True)))
+    assert not isinstance(event, TaskSuccessEvent)
+    assert event.payload["result"]["status"] == "SUCCEEDED"
+    assert len(sky.server.submissions) == 1
+
+
+@pytest.mark.parametrize(
+    ("run", "cluster"),
+    [
+        pytest.param("exit 3", "shared", id="a failure, for its retries"),
+        pytest.param("echo done", None, id="a cluster of its own, to take down"),
+    ],
+)
+async def test_what_a_worker_has_to_conclude_goes_back_to_one(sky: Sky, triggerer: Triggerer, run: str, cluster: str | None) -> None:
+    event = await event_of(triggerer.given(SkyTaskTrigger(**request(run, cluster_name=cluster), ends_task=True)))
+    assert not isinstance(event, TaskSuccessEvent)
+    assert (event.payload["result"] is None) == (run == "exit 3")
+    assert triggerer.xcoms == {}
+    assert len(sky.server.submissions) == 1
 
 
 async def test_rule_02_a_failed_job_is_told_with_its_exit_code_and_last_lines(sky: Sky) -> None:

@@ -124,6 +124,8 @@ def _settings(household: Household, port: int, dags: Path) -> dict[str, str]:
         "scheduler": {
             # The tests ask the reaper themselves.
             "use_job_schedule": False,
+            # As orchestrator.mk has it.
+            "scheduler_idle_sleep_time": 0.2,
             "scheduler_heartbeat_sec": 1,
             "job_heartbeat_sec": 2,
             "scheduler_health_check_threshold": 10,
