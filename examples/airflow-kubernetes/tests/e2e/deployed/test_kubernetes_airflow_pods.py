@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -73,6 +74,25 @@ def test_the_guides_example_runs_in_pods_of_pods(deployed: Deployed, skypilot: P
     run.assert_says(f"{cluster}: UP on")
     run.assert_says(f"{cluster}: gone")
     assert skypilot.submissions(cluster) == 1
+    assert_nothing_left(deployed, skypilot)
+
+
+def test_the_second_example_hands_on_what_a_pod_put_out(deployed: Deployed, skypilot: Pods, orchestra: PodOrchestra) -> None:
+    run = orchestra.trigger("sky_k8s_example_xcoms")
+    assert run.verdict(within=800) == "Completed"
+    cluster = run.xcom("sky_launch")["cluster_name"]
+    assert run.xcom("report").startswith(f"{cluster}: job 1 SUCCEEDED, {{")
+    run.assert_says(f"{cluster}: job 1 is SUCCEEDED")
+    assert skypilot.submissions(cluster) == 1
+    assert_nothing_left(deployed, skypilot)
+
+
+def test_python_that_needs_skypilot_runs_in_a_pod_of_the_projects_image(
+    deployed: Deployed, skypilot: Pods, orchestra: PodOrchestra
+) -> None:
+    run = orchestra.trigger("sky_k8s_costs")
+    assert run.verdict(within=400) == "Completed"
+    assert any(re.search(r"\d+ clusters, \$\d+\.\d\d in 30 days", line) for line in run.logs)
     assert_nothing_left(deployed, skypilot)
 
 
