@@ -97,6 +97,13 @@ def test_a_task_that_others_are_mapped_over_ends_on_a_worker_which_counts_them()
     assert task._ends_on_a_worker()
 
 
+def test_a_task_whose_result_is_its_dags_ends_on_a_worker_which_marks_it_so() -> None:
+    with new_dag() as dag:
+        task = sky_task(cluster="gpu")
+    dag.add_result(task.output)
+    assert task._ends_on_a_worker()
+
+
 def test_a_listener_hears_of_each_success_so_none_ends_in_the_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
     with new_dag():
         task = sky_task(cluster="gpu")

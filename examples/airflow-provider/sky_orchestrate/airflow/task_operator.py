@@ -148,7 +148,7 @@ class SkyTaskOperator(BaseOperator):
     def _ends_on_a_worker(self) -> bool:
         """Whether a success needs one though its cluster stays: assets, hooks and listeners are Airflow's workers' own."""
         asked = self.outlets or self.on_success_callback or self._post_execute_hook
-        returns_otherwise = not self.do_xcom_push or self.multiple_outputs or any(self.iter_mapped_dependants())
+        returns_otherwise = not self.do_xcom_push or self.multiple_outputs or self.returns_dag_result or any(self.iter_mapped_dependants())
         return bool(asked or returns_otherwise) or get_listener_manager().has_listeners
 
     def _request(self, context: Any) -> StepRequest:
